@@ -1,0 +1,126 @@
+"""COSE_Sign1 and COSE_Sign (RFC 9052 §4) as one strict profile: one encoding for one meaning.
+
+Tagged (18, 98), empty unprotected headers, attached payload, protected headers in deterministic CBOR with `alg` (1) and
+`kid` (4) present. A signature covers RFC 9052 §4.4 Sig_structure with an external_aad that names domain and chain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from althing.protocol.codec import Item, decode, encode
+from althing.protocol.errors import CoseError
+from althing.protocol.limits import KID_BYTES, TX_SIGNATURES_MAX
+from althing.protocol.signatures import PrivateKey, Suite
+
+__all__ = ["Envelope", "Signature", "parse_sign", "parse_sign1", "sign", "sign1"]
+
+ALG: Final = 1
+CONTENT_TYPE: Final = 3
+KID: Final = 4
+TAG_SIGN1: Final = b"\xd2"
+TAG_SIGN: Final = b"\xd8\x62"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One signature and what it covers: suite, key id, protected headers, the bytes signed, 64 signature bytes."""
+
+    suite: Suite
+    kid: bytes
+    headers: dict[Item, Item]
+    signed: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Payload bytes and the signatures over them, not yet verified."""
+
+    payload: bytes
+    signatures: tuple[Signature, ...]
+
+
+def sign1(key: PrivateKey, kid: bytes, payload: bytes, aad: bytes, headers: dict[Item, Item] | None = None) -> bytes:
+    """A tagged COSE_Sign1 over `payload`; `headers` are further protected ones."""
+    protected = encode({ALG: int(key.suite), KID: kid, **(headers or {})})
+    signature = key.sign(encode(["Signature1", protected, aad, payload]))
+    return TAG_SIGN1 + encode([protected, {}, payload, signature])
+
+
+def sign(keys: list[tuple[PrivateKey, bytes]], payload: bytes, aad: bytes) -> bytes:
+    """A tagged COSE_Sign over `payload` by several (key, kid), in ascending order of kid."""
+    signatures = []
+    for key, kid in sorted(keys, key=lambda pair: pair[1]):
+        protected = encode({ALG: int(key.suite), KID: kid})
+        value = key.sign(encode(["Signature", b"", protected, aad, payload]))
+        signatures.append([protected, {}, value])
+    return TAG_SIGN + encode([b"", {}, payload, signatures])
+
+
+def parse_sign1(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
+    """Take a COSE_Sign1 apart; CoseError `cose.*` or EncodingError `cbor.*` when it is not of this profile."""
+    if data[:1] != TAG_SIGN1:
+        raise CoseError("cose.tag", "expected a tagged COSE_Sign1 (first byte 0xd2)")
+    parts = decode(data[1:], bytes_max=bytes_max, depth_max=2)
+    match parts:
+        case [bytes() as protected, dict() as unprotected, bytes() as payload, bytes() as value]:
+            _refuse_unprotected(unprotected)
+        case _:
+            raise CoseError("cose.form", "a COSE_Sign1 is [protected, {}, payload, signature]")
+    signed = encode(["Signature1", protected, aad, payload])
+    return Envelope(payload, (_signature(protected, value, signed),))
+
+
+def parse_sign(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
+    """Take a COSE_Sign1 or COSE_Sign apart (by its tag)."""
+    if data[:2] != TAG_SIGN:
+        return parse_sign1(data, aad, bytes_max=bytes_max)
+    parts = decode(data[2:], bytes_max=bytes_max, depth_max=4)
+    match parts:
+        case [b"", dict() as unprotected, bytes() as payload, list() as entries]:
+            _refuse_unprotected(unprotected)
+        case _:
+            raise CoseError("cose.form", "a COSE_Sign is [h'', {}, payload, signatures]")
+    if not 2 <= len(entries) <= TX_SIGNATURES_MAX:
+        raise CoseError("cose.signatures", f"a COSE_Sign carries 2 to {TX_SIGNATURES_MAX} signatures")
+    signatures = []
+    last = b""
+    for entry in entries:
+        match entry:
+            case [bytes() as protected, dict() as unprotected, bytes() as value]:
+                _refuse_unprotected(unprotected)
+            case _:
+                raise CoseError("cose.form", "a COSE_Signature is [protected, {}, signature]")
+        signed = encode(["Signature", b"", protected, aad, payload])
+        signature = _signature(protected, value, signed)
+        if signature.kid <= last:
+            raise CoseError("cose.order", "signatures stand in ascending order of key id, each once")
+        last = signature.kid
+        signatures.append(signature)
+    return Envelope(payload, tuple(signatures))
+
+
+def _refuse_unprotected(headers: dict[Item, Item]) -> None:
+    if headers:
+        raise CoseError("cose.unprotected", "unprotected headers must be empty: nothing outside the signature counts")
+
+
+_SUITES: Final = {int(suite): suite for suite in Suite}
+
+
+def _signature(protected: bytes, value: bytes, signed: bytes) -> Signature:
+    headers = decode(protected, bytes_max=1024, depth_max=2)
+    if type(headers) is not dict:
+        raise CoseError("cose.headers", "protected headers are a map")
+    alg = headers.get(ALG)
+    suite = _SUITES.get(alg) if type(alg) is int else None
+    if suite is None:
+        raise CoseError("cose.algorithm", "the algorithm is not EdDSA (-8) or ES256 (-7)")
+    kid = headers.get(KID)
+    if type(kid) is not bytes or len(kid) != KID_BYTES:
+        raise CoseError("cose.kid", f"kid is a byte string of {KID_BYTES} bytes")
+    if len(value) != 64:
+        raise CoseError("cose.signature", "a signature has 64 bytes")
+    return Signature(suite, kid, headers, signed, value)
