@@ -1,1 +1,1 @@
-
+"""Messages of transactions, one file a ledger module."""

@@ -1,0 +1,161 @@
+"""Messages and records of `governance`: organisations, roles, validators, parameters, quotas and upgrades."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from althing.protocol.limits import TX_BYTES_MAX
+from althing.protocol.messages.identity import ACCOUNT_KEYS_MAX, KEY, Key
+from althing.protocol.record import ADDRESS, BOOL, CHAIN_ID, HASH, NAME, UINT, Record, array, blob, integer, of, optional, record, text
+
+__all__ = ["MESSAGES", "Genesis", "GenesisOrganisation", "Organisation", "Parameters", "Quota", "Upgrade", "Validator"]
+
+ORGANISATIONS_MAX: Final = 1000
+VALIDATORS_MAX: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Quota(Record):
+    """What an organisation's transactions may use in each window of `Parameters.quota_window_s`."""
+
+    bytes: int = of(UINT)
+    gas: int = of(UINT)
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaUse(Record):
+    """What an organisation has used in the window that began at `window` × quota_window_s."""
+
+    window: int = of(UINT)
+    bytes: int = of(UINT)
+    gas: int = of(UINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation(Record):
+    """A member. `governor` organisations decide together on governance (Parameters.governors_threshold of them)."""
+
+    version: int = of(integer(1, 1))
+    address: bytes = of(ADDRESS)
+    name: str = of(NAME)
+    governor: bool = of(BOOL)
+    suspended: bool = of(BOOL)
+    quota: Quota = of(record(Quota))
+
+
+@dataclass(frozen=True, slots=True)
+class Validator(Record):
+    """A block signer: Ed25519 public key, power, and the organisation that runs it."""
+
+    public: bytes = of(blob(32, 32))
+    power: int = of(integer(0, 2**40))
+    organisation: bytes = of(ADDRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters(Record):
+    """Rules that governance may change. Times in seconds of ledger time, sizes in bytes."""
+
+    version: int = of(integer(1, 1))
+    governors_threshold: int = of(integer(1, ORGANISATIONS_MAX))
+    tx_lifetime_max_s: int = of(integer(10, 86_400))
+    quota_window_s: int = of(integer(1, 86_400))
+    gas_price_min: int = of(UINT)
+    block_gas_max: int = of(integer(1_000_000, 2**50))
+    tx_bytes_max: int = of(integer(1024, TX_BYTES_MAX))
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade(Record):
+    """From `height` on, blocks follow the rules of `app_version`."""
+
+    height: int = of(integer(1, 2**62))
+    app_version: int = of(integer(1, 2**31))
+    info: str = of(text(0, 256))
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisOrganisation(Record):
+    """A founding member, its keys and its quota. Its address is that of its first key."""
+
+    name: str = of(NAME)
+    governor: bool = of(BOOL)
+    threshold: int = of(integer(1, ACCOUNT_KEYS_MAX))
+    keys: tuple[Key, ...] = of(array(KEY, ACCOUNT_KEYS_MAX, 1))
+    quota: Quota = of(record(Quota))
+
+    @property
+    def address(self) -> bytes:
+        return self.keys[0].address
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisValidator(Record):
+    """A founding validator, named with its organisation."""
+
+    public: bytes = of(blob(32, 32))
+    power: int = of(integer(1, 2**40))
+    organisation: str = of(NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis(Record):
+    """What a chain begins with. Its hash names the chain for ever (docs/spec/genesis.md)."""
+
+    version: int = of(integer(1, 1))
+    chain_id: str = of(CHAIN_ID)
+    time: int = of(UINT)  # seconds
+    initial_height: int = of(integer(1, 2**62))
+    app_version: int = of(integer(1, 2**31))
+    salt: bytes = of(blob(16, 16))  # two chains founded by equal members in the same second differ
+    parameters: Parameters = of(record(Parameters))
+    organisations: tuple[GenesisOrganisation, ...] = of(array(record(GenesisOrganisation), ORGANISATIONS_MAX, 1))
+    validators: tuple[GenesisValidator, ...] = of(array(record(GenesisValidator), VALIDATORS_MAX, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitOrganisation(Record):
+    """Governors admit a member, or change the governor mark and quota of one that exists (by its address)."""
+
+    TYPE: ClassVar[str] = "governance.admit_organisation"
+    organisation: GenesisOrganisation = of(record(GenesisOrganisation))
+
+
+@dataclass(frozen=True, slots=True)
+class SetOrganisation(Record):
+    """Governors change a member's standing: governor mark, suspension, quota. None leaves a field."""
+
+    TYPE: ClassVar[str] = "governance.set_organisation"
+    organisation: bytes = of(ADDRESS)
+    governor: bool | None = of(optional(BOOL))
+    suspended: bool | None = of(optional(BOOL))
+    quota: Quota | None = of(optional(record(Quota)))
+
+
+@dataclass(frozen=True, slots=True)
+class SetParameters(Record):
+    """Governors replace the parameters, naming the hash of those they replace, so two changes cannot cross."""
+
+    TYPE: ClassVar[str] = "governance.set_parameters"
+    replaces: bytes = of(HASH)
+    parameters: Parameters = of(record(Parameters))
+
+
+@dataclass(frozen=True, slots=True)
+class SetValidator(Record):
+    """Governors add a validator, change its power, or remove it (power 0)."""
+
+    TYPE: ClassVar[str] = "governance.set_validator"
+    validator: Validator = of(record(Validator))
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleUpgrade(Record):
+    """Governors schedule an upgrade, or cancel the scheduled one (None)."""
+
+    TYPE: ClassVar[str] = "governance.schedule_upgrade"
+    upgrade: Upgrade | None = of(optional(record(Upgrade)))
+
+
+MESSAGES: Final = (AdmitOrganisation, SetOrganisation, SetParameters, SetValidator, ScheduleUpgrade)
