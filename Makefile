@@ -1,0 +1,51 @@
+# Each command does all the set-up it needs, once: `make test` works on a fresh checkout, and starts at once the
+# second time. What set-up does, and how it knows that there is nothing to do, stands in scripts/setup.py.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test test-long lock clean
+
+BIN := .venv/bin
+LINTED := src tests scripts $(wildcard bench examples)
+PYTEST := $(BIN)/pytest
+# More workers than processors help nobody; a file's tests stay together, because some share a daemon.
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+help: ## these words
+	@echo "make <command>:"
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  %-10s %s\n", $$1, $$2 }'
+
+setup: ## the environment alone: .venv, the locked dependencies, the package, the page
+	@sh scripts/setup.sh
+
+test: ## every test but the long-running ones (PYTEST_ARGS='-k proof' narrows it)
+	@sh scripts/setup.sh --quiet
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(PYTEST) -m "not long" $(PYTEST_ARGS)
+
+test-long: ## the long-running variants: many random rounds of faults and properties
+	@sh scripts/setup.sh --quiet
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-long} $(PYTEST) -m long $(PYTEST_ARGS)
+
+check: ## linters, formatting, types, import rules
+	@sh scripts/setup.sh --quiet --no-page
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/ruff format --check $(LINTED)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --config .importlinter
+
+UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+lock: ## the lock files, after a change in pyproject.toml (UPGRADE=1: take newer versions too); needs a network
+	@sh scripts/setup.sh --quiet --no-page
+	@$(BIN)/python -m pip install -q --require-hashes --only-binary :all: -r requirements/lock.txt
+	$(UV) pyproject.toml --all-extras -o requirements/runtime.txt
+	$(UV) pyproject.toml --all-extras --group dev -o requirements/dev.txt
+	$(UV) requirements/build.in -o requirements/build.txt
+	$(UV) requirements/vectors.in -o requirements/vectors.txt
+	$(UV) requirements/node.in -o requirements/node.txt
+	$(UV) requirements/lock.in -o requirements/lock.txt
+
+clean: ## everything that was made here; data of a demo or a node stays
+	rm -rf .venv web/node_modules src/althing/console/static dist build
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
