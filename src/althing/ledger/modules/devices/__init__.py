@@ -1,0 +1,1 @@
+"""Devices: registration, state, gateway binding and metadata."""

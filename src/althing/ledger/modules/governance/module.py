@@ -1,0 +1,186 @@
+"""Handlers of `governance`, and what it offers to other modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from althing.ledger.modules.governance.needs import Accounts
+from althing.ledger.modules.governance.state import (
+    CHAIN,
+    NAMES,
+    ORGANISATIONS,
+    PARAMETERS,
+    UPGRADE,
+    VALIDATORS,
+    Chain,
+    Owner,
+)
+from althing.ledger.runtime.context import Context
+from althing.ledger.runtime.errors import ModuleError
+from althing.ledger.runtime.module import Handler, Migration
+from althing.ledger.runtime.overlay import State
+from althing.protocol.hashing import sha256
+from althing.protocol.messages.governance import (
+    AdmitOrganisation,
+    Genesis,
+    GenesisOrganisation,
+    Organisation,
+    Parameters,
+    ScheduleUpgrade,
+    SetOrganisation,
+    SetParameters,
+    SetValidator,
+    Upgrade,
+    Validator,
+)
+from althing.protocol.messages.identity import AccountKind
+from althing.protocol.signatures import Suite, check_public_key
+
+__all__ = ["GovernanceModule"]
+
+UPGRADE_NOTICE_BLOCKS: Final = 2  # validator updates and consensus parameters need two heights to take effect
+
+
+class GovernanceModule:
+    """Decisions of the governors: `governors_threshold` of them must sign."""
+
+    name: Final = "governance"
+    version: Final = 1
+
+    def __init__(self) -> None:
+        self.accounts: Accounts  # wired by assembly: identity and governance need each other
+        self.handlers: Mapping[type, Handler] = {
+            AdmitOrganisation: self._admit,
+            SetOrganisation: self._set_organisation,
+            SetParameters: self._set_parameters,
+            SetValidator: self._set_validator,
+            ScheduleUpgrade: self._schedule_upgrade,
+        }
+        self.migrations: Mapping[int, Migration] = {}
+
+    def genesis(self, ctx: Context, genesis: Genesis) -> None:
+        ctx.put(CHAIN, b"", Chain(genesis.chain_id, ctx.block.genesis_hash, genesis.initial_height))
+        ctx.put(PARAMETERS, b"", genesis.parameters)
+        for founder in genesis.organisations:
+            self._add(ctx, founder)
+        governors = sum(founder.governor for founder in genesis.organisations)
+        if governors < genesis.parameters.governors_threshold:
+            raise ModuleError("governance.threshold", "genesis has fewer governors than must sign")
+        for validator in genesis.validators:
+            owner = NAMES.get(ctx.state, validator.organisation.encode("ascii"))
+            if owner is None:
+                raise ModuleError("governance.validator", "a genesis validator names an unknown organisation")
+            check_public_key(Suite.ED25519, validator.public)
+            ctx.put(VALIDATORS, validator.public, Validator(validator.public, validator.power, owner.organisation))
+
+    # --- offered to other modules and to admission ---------------------------------------------------------------
+
+    def active(self, state: State, organisation: bytes) -> bool:
+        found = ORGANISATIONS.get(state, organisation)
+        return found is not None and not found.suspended
+
+    def parameters(self, state: State) -> Parameters:
+        found = PARAMETERS.get(state, b"")
+        assert found is not None, "genesis writes the parameters"
+        return found
+
+    def organisation(self, state: State, address: bytes) -> Organisation | None:
+        return ORGANISATIONS.get(state, address)
+
+    def upgrade(self, state: State) -> Upgrade | None:
+        return UPGRADE.get(state, b"")
+
+    # --- handlers -------------------------------------------------------------------------------------------------
+
+    def _require_governors(self, ctx: Context) -> None:
+        signing = 0
+        for signer in sorted(ctx.signers):
+            member = ctx.get(ORGANISATIONS, signer)
+            signing += member is not None and member.governor and not member.suspended
+        needed = self.parameters(ctx.state).governors_threshold
+        if signing < needed:
+            raise ModuleError(
+                "auth.governors", f"{signing} governors signed, {needed} must", hint="collect more signatures"
+            )
+
+    def _add(self, ctx: Context, founder: GenesisOrganisation) -> None:
+        own = founder.name.encode("ascii")
+        if ctx.get(NAMES, own) is not None:
+            raise ModuleError("governance.name_taken", f"there is an organisation {founder.name} already")
+        address = founder.address
+        self.accounts.create(
+            ctx,
+            address=address,
+            kind=AccountKind.ORGANISATION,
+            organisation=address,
+            name=founder.name,
+            roles=(),
+            threshold=founder.threshold,
+            keys=founder.keys,
+        )
+        ctx.put(NAMES, own, Owner(address))
+        ctx.put(ORGANISATIONS, address, Organisation(1, address, founder.name, founder.governor, False, founder.quota))
+        ctx.emit("governance.admitted", address, founder.name)
+
+    def _admit(self, ctx: Context, message: AdmitOrganisation) -> None:
+        self._require_governors(ctx)
+        self._add(ctx, message.organisation)
+
+    def _set_organisation(self, ctx: Context, message: SetOrganisation) -> None:
+        self._require_governors(ctx)
+        member = ctx.get(ORGANISATIONS, message.organisation)
+        if member is None:
+            raise ModuleError("governance.unknown", "there is no such organisation")
+        if message.governor is not None:
+            member = replace(member, governor=message.governor)
+        if message.suspended is not None:
+            member = replace(member, suspended=message.suspended)
+        if message.quota is not None:
+            member = replace(member, quota=message.quota)
+        ctx.put(ORGANISATIONS, message.organisation, member)
+        left = sum(m.governor and not m.suspended for _, m in ORGANISATIONS.scan(ctx.state))
+        if left < self.parameters(ctx.state).governors_threshold:
+            raise ModuleError("governance.threshold", "fewer governors would remain than must sign")
+        ctx.emit("governance.organisation", message.organisation)
+
+    def _set_parameters(self, ctx: Context, message: SetParameters) -> None:
+        self._require_governors(ctx)
+        if sha256(self.parameters(ctx.state).to_bytes()) != message.replaces:
+            raise ModuleError("governance.crossed", "the parameters have changed since", hint="read them again")
+        governors = sum(m.governor and not m.suspended for _, m in ORGANISATIONS.scan(ctx.state))
+        if governors < message.parameters.governors_threshold:
+            raise ModuleError("governance.threshold", "there are fewer governors than would have to sign")
+        ctx.put(PARAMETERS, b"", message.parameters)
+        ctx.emit("governance.parameters")
+
+    def _set_validator(self, ctx: Context, message: SetValidator) -> None:
+        self._require_governors(ctx)
+        wanted = message.validator
+        check_public_key(Suite.ED25519, wanted.public)
+        if ctx.get(ORGANISATIONS, wanted.organisation) is None:
+            raise ModuleError("governance.unknown", "the validator's organisation is not a member")
+        present = ctx.get(VALIDATORS, wanted.public)
+        if wanted.power == 0:
+            if present is None:
+                raise ModuleError("governance.validator", "there is no such validator to remove")
+            # Removing the last one, or an unknown one, halts every node of a distributed engine.
+            if sum(1 for _ in VALIDATORS.scan(ctx.state)) == 1:
+                raise ModuleError("governance.last_validator", "the last validator cannot be removed")
+            ctx.delete(VALIDATORS, wanted.public)
+        else:
+            ctx.put(VALIDATORS, wanted.public, wanted)
+        ctx.emit("governance.validator", wanted.public, wanted.power)
+
+    def _schedule_upgrade(self, ctx: Context, message: ScheduleUpgrade) -> None:
+        self._require_governors(ctx)
+        if message.upgrade is None:
+            if ctx.get(UPGRADE, b"") is None:
+                raise ModuleError("governance.upgrade", "no upgrade is scheduled")
+            ctx.delete(UPGRADE, b"")
+        else:
+            if message.upgrade.height < ctx.block.height + UPGRADE_NOTICE_BLOCKS:
+                raise ModuleError("governance.upgrade", f"an upgrade needs {UPGRADE_NOTICE_BLOCKS} blocks of notice")
+            ctx.put(UPGRADE, b"", message.upgrade)
+        ctx.emit("governance.upgrade", message.upgrade.height if message.upgrade else 0)

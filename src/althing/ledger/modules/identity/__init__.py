@@ -1,0 +1,1 @@
+"""Accounts, their keys, rotation, suspension, and who may act for an organisation."""

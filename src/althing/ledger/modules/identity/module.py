@@ -1,0 +1,213 @@
+"""Handlers of `identity`, and what it offers to other modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from althing.ledger.modules.identity.needs import Organisations
+from althing.ledger.modules.identity.state import ACCOUNTS, ATTRIBUTES, Attribute
+from althing.ledger.runtime.context import Context
+from althing.ledger.runtime.errors import ModuleError
+from althing.ledger.runtime.module import Handler, Migration
+from althing.ledger.runtime.overlay import State
+from althing.protocol.address import format_address, key_id
+from althing.protocol.limits import ACCOUNT_KEYS_MAX
+from althing.protocol.messages.governance import Genesis
+from althing.protocol.messages.identity import (
+    Account,
+    AccountKind,
+    AccountStatus,
+    CreateAccount,
+    Key,
+    KeyEntry,
+    Role,
+    RotateKeys,
+    SetAccountStatus,
+    SetAttribute,
+)
+
+__all__ = ["IdentityModule"]
+
+
+class IdentityModule:
+    """Accounts and authority."""
+
+    name: Final = "identity"
+    version: Final = 1
+
+    def __init__(self, organisations: Organisations) -> None:
+        self._organisations = organisations
+        self.handlers: Mapping[type, Handler] = {
+            CreateAccount: self._create,
+            RotateKeys: self._rotate,
+            SetAccountStatus: self._set_status,
+            SetAttribute: self._set_attribute,
+        }
+        self.migrations: Mapping[int, Migration] = {}
+
+    def genesis(self, ctx: Context, genesis: Genesis) -> None:
+        """Founders' accounts are made by `governance`, which knows the members."""
+
+    # --- offered to other modules and to admission ---------------------------------------------------------------
+
+    def account(self, state: State, address: bytes) -> Account | None:
+        return ACCOUNTS.get(state, address)
+
+    def usable(self, state: State, account: Account) -> bool:
+        """True when neither the account nor its organisation is suspended or closed."""
+        return account.status == AccountStatus.ACTIVE and self._organisations.active(state, account.organisation)
+
+    def create(
+        self,
+        ctx: Context,
+        *,
+        address: bytes,
+        kind: AccountKind,
+        organisation: bytes,
+        name: str,
+        roles: tuple[Role, ...],
+        threshold: int,
+        keys: tuple[Key, ...],
+    ) -> None:
+        """Make an account at `address` with keys valid from now on."""
+        if ctx.get(ACCOUNTS, address) is not None:
+            raise ModuleError("identity.exists", f"there is an account {format_address(address)} already")
+        if threshold > len(keys) or (keys and threshold < 1):
+            raise ModuleError("identity.threshold", "the threshold is between 1 and the number of keys")
+        _check_keys(keys)
+        entries = tuple(KeyEntry(key, ctx.block.time_s, None, None) for key in keys)
+        account = Account(1, kind, organisation, name, AccountStatus.ACTIVE, threshold, roles, entries)
+        ctx.put(ACCOUNTS, address, account)
+        ctx.emit("identity.created", address, int(kind), organisation, name)
+
+    def close(self, ctx: Context, address: bytes, status: AccountStatus) -> None:
+        """Set the status of an account on behalf of the module that owns it (devices)."""
+        account = ctx.get(ACCOUNTS, address)
+        assert account is not None
+        ctx.put(ACCOUNTS, address, replace(account, status=status))
+        ctx.emit("identity.status", address, int(status))
+
+    def authorised(self, ctx: Context, organisation: bytes, role: Role) -> bool:
+        """True when a signer may act for the organisation: its own account, or one of its accounts with the role."""
+        if organisation in ctx.signers:
+            return True
+        for signer in sorted(ctx.signers):
+            account = ctx.get(ACCOUNTS, signer)
+            if account is not None and account.organisation == organisation:
+                if Role.ADMIN in account.roles or role in account.roles:
+                    return True
+        return False
+
+    def require(self, ctx: Context, organisation: bytes, role: Role) -> None:
+        """Refuse with `auth.organisation` unless `authorised`."""
+        if not self.authorised(ctx, organisation, role):
+            raise ModuleError(
+                "auth.organisation",
+                f"no signer may act as {role.name.lower()} for {format_address(organisation)}",
+                hint="sign with the organisation's key or that of an account with this role",
+            )
+
+    # --- handlers -------------------------------------------------------------------------------------------------
+
+    def _create(self, ctx: Context, message: CreateAccount) -> None:
+        self.require(ctx, message.organisation, Role.ADMIN)
+        if message.kind in (AccountKind.ORGANISATION, AccountKind.DEVICE):
+            raise ModuleError("identity.kind", "organisations are admitted by governance, devices registered by devices")
+        self.create(
+            ctx,
+            address=message.keys[0].address,
+            kind=message.kind,
+            organisation=message.organisation,
+            name=message.name,
+            roles=message.roles,
+            threshold=message.threshold,
+            keys=message.keys,
+        )
+
+    def _rotate(self, ctx: Context, message: RotateKeys) -> None:
+        account = self._existing(ctx, message.account)
+        self._require_self_or_admin(ctx, message.account, account)
+        _check_keys(message.add)
+        now = ctx.block.time_s
+        valid_from = now if message.valid_from is None else message.valid_from
+        if valid_from < now:
+            raise ModuleError("identity.valid_from", "a key cannot become valid in the past")
+        known = {key_id(entry.key.suite, entry.key.public) for entry in account.keys}
+        if not known.issuperset(message.end):
+            raise ModuleError("identity.unknown_key", "a key to end is not in the account's record")
+        if any(key_id(key.suite, key.public) in known for key in message.add):
+            raise ModuleError("identity.known_key", "a key to add is in the account's record already")
+        entries = []
+        for entry in account.keys:
+            if key_id(entry.key.suite, entry.key.public) in message.end:
+                ended = now if entry.valid_to is None else min(entry.valid_to, now)
+                revoked = entry.revoked_at
+                if message.compromised and revoked is None:
+                    revoked = now
+                entry = replace(entry, valid_to=ended, revoked_at=revoked)
+            entries.append(entry)
+        entries += [KeyEntry(key, valid_from, None, None) for key in message.add]
+        if len(entries) > ACCOUNT_KEYS_MAX:
+            entries = _forget_oldest_ended(entries, now)
+        threshold = account.threshold if message.threshold is None else message.threshold
+        lasting = sum(entry.valid_to is None and entry.revoked_at is None for entry in entries)
+        if not 1 <= threshold <= lasting:
+            raise ModuleError("identity.threshold", "fewer keys would remain than the threshold asks for")
+        ctx.put(ACCOUNTS, message.account, replace(account, keys=tuple(entries), threshold=threshold))
+        ctx.emit("identity.keys", message.account, len(message.add), len(message.end))
+
+    def _set_status(self, ctx: Context, message: SetAccountStatus) -> None:
+        account = self._existing(ctx, message.account)
+        if account.kind in (AccountKind.ORGANISATION, AccountKind.DEVICE):
+            raise ModuleError("identity.kind", "use governance for organisations and devices.set_state for devices")
+        if account.status == AccountStatus.CLOSED:
+            raise ModuleError("identity.closed", "a closed account stays closed")
+        if message.status == AccountStatus.CLOSED:
+            self._require_self_or_admin(ctx, message.account, account)
+        else:
+            self.require(ctx, account.organisation, Role.ADMIN)
+        ctx.put(ACCOUNTS, message.account, replace(account, status=message.status))
+        ctx.emit("identity.status", message.account, int(message.status))
+
+    def _set_attribute(self, ctx: Context, message: SetAttribute) -> None:
+        if message.account not in ctx.signers:
+            raise ModuleError("auth.account", "only the account itself writes its registers")
+        own = message.account + message.name.encode("ascii")
+        if message.value is None:
+            if ctx.get(ATTRIBUTES, own) is not None:
+                ctx.delete(ATTRIBUTES, own)
+        else:
+            ctx.put(ATTRIBUTES, own, Attribute(message.value))
+        ctx.emit("identity.attribute", message.account, message.name)
+
+    def _existing(self, ctx: Context, address: bytes) -> Account:
+        account = ctx.get(ACCOUNTS, address)
+        if account is None:
+            raise ModuleError("identity.unknown", f"there is no account {format_address(address)}")
+        return account
+
+    def _require_self_or_admin(self, ctx: Context, address: bytes, account: Account) -> None:
+        if address not in ctx.signers:
+            self.require(ctx, account.organisation, Role.ADMIN)
+
+
+def _check_keys(keys: tuple[Key, ...]) -> None:
+    seen = set()
+    for key in keys:
+        key.check()
+        seen.add(key.public)
+    if len(seen) != len(keys):
+        raise ModuleError("identity.duplicate_key", "a key is named twice")
+
+
+def _forget_oldest_ended(entries: list[KeyEntry], now: int) -> list[KeyEntry]:
+    # The record is bounded because every proof carries it. Only keys that ended may leave, the earliest first;
+    # proofs of what they signed are then made against an older state.
+    ended = sorted((e.valid_to, i) for i, e in enumerate(entries) if e.valid_to is not None and e.valid_to <= now)
+    excess = len(entries) - ACCOUNT_KEYS_MAX
+    if len(ended) < excess:
+        raise ModuleError("identity.keys", f"an account has at most {ACCOUNT_KEYS_MAX} keys", hint="end some first")
+    leaving = {index for _, index in ended[:excess]}
+    return [entry for index, entry in enumerate(entries) if index not in leaving]

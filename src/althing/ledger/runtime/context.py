@@ -1,0 +1,57 @@
+"""What a handler is given: the block it runs in, who signed, the state, gas and events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from althing.ledger.runtime.gas import PER_READ, PER_WRITE, GasMeter
+from althing.ledger.runtime.overlay import Overlay, R, Table
+from althing.protocol.codec import Item
+from althing.protocol.receipt import Event
+
+__all__ = ["BlockContext", "Context"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockContext:
+    """The block being executed. `time_ns` is its BFT time; `time_s` whole seconds of it are ledger time."""
+
+    chain_id: str
+    genesis_hash: bytes
+    height: int
+    time_ns: int
+    block_hash: bytes
+
+    @property
+    def time_s(self) -> int:
+        return self.time_ns // 1_000_000_000
+
+
+@dataclass(slots=True)
+class Context:
+    """One transaction's execution. Reads and writes through it are charged."""
+
+    block: BlockContext
+    state: Overlay
+    gas: GasMeter
+    signers: frozenset[bytes]
+    events: list[Event] = field(default_factory=list)
+
+    def get(self, table: Table[R], own: bytes) -> R | None:
+        self.gas.charge(PER_READ)
+        return table.get(self.state, own)
+
+    def put(self, table: Table[R], own: bytes, value: R) -> None:
+        self.gas.charge(PER_WRITE)
+        table.put(self.state, own, value)
+
+    def delete(self, table: Table[R], own: bytes) -> None:
+        self.gas.charge(PER_WRITE)
+        table.delete(self.state, own)
+
+    def emit(self, name: str, *values: Item) -> None:
+        self.events.append(Event(name, values))
+
+
+Handler = Callable[[Context, object], None]

@@ -1,0 +1,34 @@
+"""What a ledger module is to the runtime: a name, a state version, handlers by message type, genesis and migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from althing.ledger.runtime.context import Context
+from althing.protocol.messages.governance import Genesis
+
+__all__ = ["Handler", "Migration", "Module"]
+
+Handler = Callable[[Context, Any], None]
+Migration = Callable[[Context], None]
+
+
+class Module(Protocol):
+    """One module. `migrations[v]` brings state of version v to v + 1 at an upgrade height."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def handlers(self) -> Mapping[type, Handler]: ...
+
+    @property
+    def migrations(self) -> Mapping[int, Migration]: ...
+
+    def genesis(self, ctx: Context, genesis: Genesis) -> None:
+        """Write the module's part of the first state."""
+        ...

@@ -1,0 +1,91 @@
+"""Replay protection: executed transaction ids in buckets by expiry, each bucket under a digest in the state map.
+
+A transaction's expiry is at most `tx_lifetime_max_s` ahead, so only ids of live buckets matter; a bucket whose time has
+passed is dropped. Contents lie in the side table `executed`, which also tells where a transaction's receipt is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from althing.ledger.runtime.overlay import State, Table
+from althing.protocol.hashing import sha256
+from althing.protocol.record import HASH, UINT, Record, of
+
+__all__ = ["BUCKET_S", "EXECUTED", "Location", "Replay"]
+
+BUCKET_S: Final = 60
+EXECUTED: Final = "executed"
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket(Record):
+    """How many ids expire in this minute, and SHA-256 chained over them in order of execution."""
+
+    count: int = of(UINT)
+    digest: bytes = of(HASH)
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Record):
+    """The oldest bucket number that may still have a key in the state map."""
+
+    oldest: int = of(UINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a transaction was executed: height, bundle in the block, transaction in the bundle."""
+
+    height: int
+    bundle: int
+    index: int
+
+    def to_bytes(self) -> bytes:
+        return self.height.to_bytes(8, "big") + self.bundle.to_bytes(4, "big") + self.index.to_bytes(4, "big")
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Location:
+        return cls(int.from_bytes(data[:8], "big"), int.from_bytes(data[8:12], "big"), int.from_bytes(data[12:], "big"))
+
+
+_BUCKETS: Final = Table("runtime/executed/", Bucket)
+_WINDOW: Final = Table("runtime/executed_window", Window)
+
+
+class Replay:
+    """Ids executed in the block being built; written to the state once a bucket, when the block ends."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._pending: dict[int, list[bytes]] = {}
+
+    def executed(self, tx_id: bytes) -> bool:
+        """True when the id was executed before, in this block too."""
+        return self._state.side_get(EXECUTED, tx_id) is not None
+
+    def record(self, tx_id: bytes, expiry: int, location: Location) -> None:
+        self._state.side_put(EXECUTED, tx_id, location.to_bytes())
+        self._pending.setdefault(expiry // BUCKET_S, []).append(tx_id)
+
+    def finish(self, time_s: int) -> None:
+        """Write the digests of buckets that grew and drop those that ended. Only in blocks that executed something."""
+        for number in sorted(self._pending):
+            own = number.to_bytes(8, "big")
+            bucket = _BUCKETS.get(self._state, own) or Bucket(0, bytes(32))
+            digest = bucket.digest
+            for tx_id in self._pending[number]:
+                digest = sha256(digest + tx_id)
+            _BUCKETS.put(self._state, own, Bucket(bucket.count + len(self._pending[number]), digest))
+        live = time_s // BUCKET_S
+        window = _WINDOW.get(self._state, b"")
+        if window is None:
+            _WINDOW.put(self._state, b"", Window(live))
+        elif window.oldest < live:
+            # Bounded by tx_lifetime_max: nothing expires later than that, so older numbers have no key to drop.
+            for number in range(max(window.oldest, live - 86_400 // BUCKET_S - 1), live):
+                own = number.to_bytes(8, "big")
+                if _BUCKETS.get(self._state, own) is not None:
+                    _BUCKETS.delete(self._state, own)
+            _WINDOW.put(self._state, b"", Window(live))
