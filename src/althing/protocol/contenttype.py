@@ -1,0 +1,54 @@
+"""Content types as messages and streams name them (RFC 9110 §8.3.1), never sniffed. docs/spec/payloads.md §1."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from althing.protocol.errors import PayloadError
+from althing.protocol.limits import CONTENT_TYPE_CHARS_MAX
+
+__all__ = ["COAP_CONTENT_FORMATS", "ContentType", "parse_content_type"]
+
+# The content formats of RFC 7252 §12.3 and RFC 8428 §12.3, as CoAP and COSE's content type (header 3) may carry them.
+COAP_CONTENT_FORMATS: Final = {
+    0: "text/plain;charset=utf-8",
+    42: "application/octet-stream",
+    50: "application/json",
+    110: "application/senml+json",
+    111: "application/sensml+json",
+    112: "application/senml+cbor",
+    113: "application/sensml+cbor",
+}
+
+_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    """A media type without its parameters, and the one parameter of ours: `backfill=1`, sent with uploaded history."""
+
+    media: str
+    backfill: bool = False
+
+
+def parse_content_type(written: str) -> ContentType:
+    """A content type (RFC 9110 §8.3.1). `charset` may only be utf-8; parameters that are not known are ignored."""
+    if len(written) > CONTENT_TYPE_CHARS_MAX:
+        raise PayloadError("payload.content_type", f"a content type has at most {CONTENT_TYPE_CHARS_MAX} characters")
+    if not written.isascii():
+        raise PayloadError("payload.content_type", "a content type is ASCII")
+    media, *parameters = (part.strip(" \t") for part in written.split(";"))
+    media = media.lower()
+    if _TYPE.fullmatch(media) is None:
+        raise PayloadError("payload.content_type", f"{written!r} is not a content type", hint="application/senml+json")
+    backfill = False
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        name, value = name.lower(), value.strip('"').lower()
+        if name == "charset" and value not in ("utf-8", "utf8"):
+            raise PayloadError("payload.charset", f"the charset {value!r} is not read", hint="send UTF-8")
+        if name == "backfill":
+            backfill = value in ("1", "true")
+    return ContentType(media, backfill)
