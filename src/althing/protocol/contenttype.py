@@ -9,18 +9,7 @@ from typing import Final
 from althing.protocol.errors import PayloadError
 from althing.protocol.limits import CONTENT_TYPE_CHARS_MAX
 
-__all__ = ["COAP_CONTENT_FORMATS", "ContentType", "parse_content_type"]
-
-# The content formats of RFC 7252 §12.3 and RFC 8428 §12.3, as CoAP and COSE's content type (header 3) may carry them.
-COAP_CONTENT_FORMATS: Final = {
-    0: "text/plain;charset=utf-8",
-    42: "application/octet-stream",
-    50: "application/json",
-    110: "application/senml+json",
-    111: "application/sensml+json",
-    112: "application/senml+cbor",
-    113: "application/sensml+cbor",
-}
+__all__ = ["ContentType", "parse_content_type"]
 
 _TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
 

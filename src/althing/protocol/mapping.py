@@ -13,20 +13,30 @@ from typing import Any, Final
 
 from althing.protocol.decimals import BadNumber, from_text
 from althing.protocol.errors import PayloadError
-from althing.protocol.readings import BAD_VALUE, MISSING, OUT_OF_RANGE, Kind, Value
+from althing.protocol.reading import BAD_VALUE, MISSING, OUT_OF_RANGE, Kind, Value
 from althing.protocol.timestamps import OFFSET_MINUTES_MAX, UNIX_FORMATS, compile_pattern, parse_time
 
-__all__ = ["Field", "MappedValue", "Mapping", "TimeField", "mapped_values", "resolve_pointer"]
+__all__ = [
+    "UNIT_CHARS_MAX",
+    "Field",
+    "MappedValue",
+    "Mapping",
+    "TimeField",
+    "check_text",
+    "mapped_values",
+    "resolve_pointer",
+]
 
 FIELDS_MAX: Final = 256
 POINTER_CHARS_MAX: Final = 256
 POINTER_STEPS_MAX: Final = 16
 TOKENS_MAX: Final = 16
 TOKEN_CHARS_MAX: Final = 32
-REVISION_MAX: Final = 2**31 - 1
+UNIT_CHARS_MAX: Final = 32
 _FORMAT_VERSION: Final = 1
 _QUANTITY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_UNIT: Final = re.compile(r"[^\x00-\x1f\x7f]{0,32}")
+# Fixed ranges: what counts as printable differs between Unicode tables, and so between Python versions.
+_TEXT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
 _ABSENT: Final = object()
 
 
@@ -42,7 +52,7 @@ class Field:
     def __post_init__(self) -> None:
         _check_pointer(self.pointer)
         _require(_QUANTITY.fullmatch(self.quantity) is not None, f"{self.quantity!r} is not a name of a quantity")
-        _require(_UNIT.fullmatch(self.unit) is not None, "a unit has up to 32 characters and no control characters")
+        check_text(self.unit, UNIT_CHARS_MAX, "unit")
         _require(self.kind is not Kind.BYTES, "JSON has no byte strings; map them as text")
 
 
@@ -66,7 +76,7 @@ class TimeField:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """One revision of a stream's mapping. `records` points to the array of records, or to the one record ("": all).
+    """A stream's mapping. `records` points to the array of records, or to the one record ("": all).
 
     `missing` lists texts that stand for a missing value, and None for JSON null; they apply to values and times.
     """
@@ -75,7 +85,6 @@ class Mapping:
     time: TimeField | None = None
     records: str = ""
     missing: tuple[str | None, ...] = (None, "", "NA")
-    revision: int = 1
 
     def __post_init__(self) -> None:
         _require(0 < len(self.fields) <= FIELDS_MAX, f"a mapping has 1 to {FIELDS_MAX} fields")
@@ -84,30 +93,29 @@ class Mapping:
         _require(len(set(quantities)) == len(quantities), "a mapping names each quantity once")
         _require(len(self.missing) <= TOKENS_MAX, f"at most {TOKENS_MAX} missing tokens")
         _require(len(set(self.missing)) == len(self.missing), "a missing token is listed once")
-        longest = max((len(token) for token in self.missing if token is not None), default=0)
-        _require(longest <= TOKEN_CHARS_MAX, f"a missing token has at most {TOKEN_CHARS_MAX} characters")
-        _require(1 <= self.revision <= REVISION_MAX, "a revision is a positive 31-bit integer")
+        for token in self.missing:
+            if token is not None:
+                check_text(token, TOKEN_CHARS_MAX, "missing token")
 
     def to_cbor_obj(self) -> dict[int, Any]:
         """The form that stands on the chain (spec §6.4)."""
         return {
             0: _FORMAT_VERSION,
-            1: self.revision,
-            2: self.records,
-            3: [[field.pointer, field.quantity, field.unit, int(field.kind)] for field in self.fields],
-            4: None
+            1: self.records,
+            2: [[field.pointer, field.quantity, field.unit, int(field.kind)] for field in self.fields],
+            3: None
             if self.time is None
             else [self.time.pointer, self.time.format, self.time.offset_minutes, self.time.from_root],
-            5: list(self.missing),
+            4: list(self.missing),
         }
 
     @classmethod
     def from_cbor_obj(cls, item: Any) -> Mapping:
         """The mapping of a decoded CBOR object; PayloadError `payload.definition` unless it is exactly of that form."""
-        _require(type(item) is dict and list(item) == [0, 1, 2, 3, 4, 5], "a mapping is a map of the keys 0 to 5")
-        version, revision, records, fields, time, missing = item.values()
+        _require(type(item) is dict and list(item) == [0, 1, 2, 3, 4], "a mapping is a map of the keys 0 to 4")
+        version, records, fields, time, missing = item.values()
         _require(type(version) is int and version == _FORMAT_VERSION, "an unknown version of the mapping's form")
-        _require(type(revision) is int and type(records) is str, "revision or record pointer has the wrong type")
+        _require(type(records) is str, "the record pointer is a text")
         _require(type(fields) is list and type(missing) is list, "fields and missing tokens are arrays")
         _require(all(_types(field) == [str, str, str, int] for field in fields), "a field is [text, text, text, int]")
         _require(all(0 <= field[3] <= 2 for field in fields), "a mapped kind is 0, 1 or 2")
@@ -118,7 +126,6 @@ class Mapping:
             time=None if time is None else TimeField(*time),
             records=records,
             missing=tuple(missing),
-            revision=revision,
         )
 
 
@@ -152,7 +159,7 @@ def mapped_values(document: Any, mapping: Mapping) -> Iterator[MappedValue]:
         raise PayloadError(
             "payload.mapping_records",
             f"the mapping's record pointer {mapping.records!r} finds neither an array nor an object",
-            hint="compare the message with the stream's mapping; a new revision may be needed",
+            hint="compare the message with the stream's mapping; a changed message needs a new version of the schema",
         )
     # 2. Each record's time, then its fields.
     found = False
@@ -168,8 +175,16 @@ def mapped_values(document: Any, mapping: Mapping) -> Iterator[MappedValue]:
         raise PayloadError(
             "payload.mapping_empty",
             "no field of the mapping is in the message",
-            hint="compare the message with the stream's mapping; a new revision may be needed",
+            hint="compare the message with the stream's mapping; a changed message needs a new version of the schema",
         )
+
+
+def check_text(written: str, chars_max: int, what: str) -> None:
+    """A text of a definition: bounded, without control characters and lone surrogates."""
+    _require(
+        len(written) <= chars_max and _TEXT.fullmatch(written) is not None,
+        f"a {what} has up to {chars_max} characters and no control characters",
+    )
 
 
 def resolve_pointer(document: Any, pointer: str, absent: Any) -> Any:
@@ -240,7 +255,7 @@ def _types(item: Any) -> list[type]:
 
 
 def _check_pointer(pointer: str) -> None:
-    _require(len(pointer) <= POINTER_CHARS_MAX, f"a pointer has at most {POINTER_CHARS_MAX} characters")
+    check_text(pointer, POINTER_CHARS_MAX, "pointer")
     _require(pointer == "" or pointer[0] == "/", f"the JSON Pointer {pointer!r} does not begin with '/'")
     _require(pointer.count("/") <= POINTER_STEPS_MAX, f"a pointer has at most {POINTER_STEPS_MAX} steps")
     _require(re.search(r"~(?![01])", pointer) is None, f"the JSON Pointer {pointer!r} has a '~' that escapes nothing")

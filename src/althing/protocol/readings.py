@@ -1,142 +1,146 @@
-"""What a message says: readings with exact values, their times, and flags instead of refusals.
+"""From a message's bytes to readings: the one public entry of payload resolution.
 
-A reading's address is (stream, sequence, index, quantity): index is the record's position in the message.
-docs/spec/payloads.md §3 and §8 are the normative text; the bit numbers of `Flag` are part of it.
+A pure function of the bytes, the stream's declaration and the times the message came with, so it gives the same
+readings years later. What concerns one value or time is a flag on its reading; only a message that has no readable
+form is refused. docs/spec/payloads.md is the normative text.
+
+PayloadError codes: payload.content_type, .content_type_missing, .charset, .no_mapping, .too_large, .utf8, .too_deep,
+.json, .json_duplicate, .cbor, .cbor_key, .cbor_duplicate, .senml, .senml_type, .senml_name, .senml_value,
+.senml_version, .senml_extension, .senml_label, .mapping_records, .mapping_empty, .definition
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
-from enum import IntEnum, IntFlag
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final
 
+from althing.protocol import jsontext, senml, senml_units
+from althing.protocol.contenttype import parse_content_type
 from althing.protocol.errors import PayloadError
+from althing.protocol.limits import MESSAGE_BYTES_MAX
+from althing.protocol.mapping import MappedValue, mapped_values
+from althing.protocol.reading import (
+    BAD_TIME,
+    FUTURE,
+    KIND_MISMATCH,
+    NO_CLOCK,
+    UNIT_MISMATCH,
+    UNKNOWN_UNIT,
+    Flag,
+    Kind,
+    Reading,
+    Resolved,
+    Thresholds,
+    Value,
+    flag_names,
+    timing_flags,
+)
+from althing.protocol.schema import Quantity, StreamSchema
 
-__all__ = ["NS", "Flag", "Kind", "Reading", "Resolved", "Thresholds", "Value", "flag_names", "timing_flags"]
+__all__ = [
+    "RAW_TYPES",
+    "Flag",
+    "Kind",
+    "Quantity",
+    "Reading",
+    "Resolved",
+    "StreamSchema",
+    "Thresholds",
+    "Value",
+    "flag_names",
+    "resolve",
+    "timing_flags",
+]
 
-NS: Final = 1_000_000_000
-
-
-class Kind(IntEnum):
-    """What a value is. The numbers stand in definitions on the chain."""
-
-    NUMBER = 0
-    TEXT = 1
-    BOOL = 2
-    BYTES = 3
-
-
-class Flag(IntFlag):
-    """What is remarkable about a reading. Stored as one integer; `flag_names` gives the words of API and tables."""
-
-    MISSING = 1 << 0  # a declared missing token or null: recorded, without a value
-    BAD_VALUE = 1 << 1  # NaN, infinity, or not of the form of its field: without a value
-    OUT_OF_RANGE = 1 << 2  # a number beyond the bounds of exact decimals: without a value
-    KIND_MISMATCH = 1 << 3  # the quantity is declared with another kind; the value stands as sent
-    UNIT_MISMATCH = 1 << 4  # the quantity is declared with another unit; value and unit stand as sent
-    UNKNOWN_UNIT = 1 << 5  # neither in the SenML registry nor declared by the quantity
-    UNKNOWN_QUANTITY = 1 << 6  # the stream declares no quantity of this name
-    BAD_TIME = 1 << 7  # a time that cannot be read or does not fit; there is no device time
-    NO_CLOCK = 1 << 8  # the device gave no absolute time
-    FUTURE = 1 << 9
-    LATE = 1 << 10
-    OUT_OF_ORDER = 1 << 11
-    BACKFILL = 1 << 12
-
-
-# Plain integers: IntFlag arithmetic costs a microsecond, and a reading is resolved in six.
-MISSING: Final = int(Flag.MISSING)
-BAD_VALUE: Final = int(Flag.BAD_VALUE)
-OUT_OF_RANGE: Final = int(Flag.OUT_OF_RANGE)
-KIND_MISMATCH: Final = int(Flag.KIND_MISMATCH)
-UNIT_MISMATCH: Final = int(Flag.UNIT_MISMATCH)
-UNKNOWN_UNIT: Final = int(Flag.UNKNOWN_UNIT)
-UNKNOWN_QUANTITY: Final = int(Flag.UNKNOWN_QUANTITY)
-BAD_TIME: Final = int(Flag.BAD_TIME)
-NO_CLOCK: Final = int(Flag.NO_CLOCK)
-FUTURE: Final = int(Flag.FUTURE)
-LATE: Final = int(Flag.LATE)
-OUT_OF_ORDER: Final = int(Flag.OUT_OF_ORDER)
-BACKFILL: Final = int(Flag.BACKFILL)
-
-Value = Decimal | str | bool | bytes | None
+_SENML_JSON: Final = ("application/senml+json", "application/sensml+json")
+_SENML_CBOR: Final = ("application/senml+cbor", "application/sensml+cbor")
+RAW_TYPES: Final = ("application/octet-stream", "text/plain", "text/csv")
 
 
-class Reading(NamedTuple):
-    """One value of one quantity. A tuple, because building a frozen dataclass costs four times as much.
-
-    `value` is None when missing or bad (the flags say which). `sum` is SenML's integral over time, in unit·s.
-    `quantity` of an undeclared name is "?" followed by the name. `update_ns`: the next reading comes within this time.
-    """
-
-    index: int  # type: ignore[assignment]  # the field takes the place of tuple.index, which nobody needs here
-    quantity: str
-    kind: Kind
-    value: Value
-    unit: str
-    device_time_ns: int | None
-    flags: int
-    sum: Decimal | None = None
-    update_ns: int | None = None
-
-
-class Resolved(NamedTuple):
-    """All readings of a message in record order; `flags` is the union of theirs.
-
-    `latest_ns` is the greatest device time not flagged `future`, to be carried as the stream's `previous_max_ns`.
-    """
-
-    records: tuple[Reading, ...]
-    flags: int
-    latest_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """From how many seconds on a device time is remarkable. They are a stream's declaration; time never refuses."""
-
-    future_s: int = 300  # clocks of devices drift by minutes; five are no news
-    late_s: int = 3600  # an hour: longer than retries and short outages
-    backfill_s: int = 86400  # a day: history being uploaded, not a late delivery
-
-    def __post_init__(self) -> None:
-        for seconds in (self.future_s, self.late_s, self.backfill_s):
-            if type(seconds) is not int or not 0 <= seconds <= 2**31 - 1:
-                raise PayloadError("payload.definition", "a threshold is 0 to 2^31-1 seconds")
-
-
-def timing_flags(
-    device_time_ns: int | None,
+def resolve(
+    content_type: str,
+    body: bytes,
+    definition: StreamSchema,
     arrival_ns: int,
-    previous_max_ns: int | None,
-    thresholds: Thresholds,
     *,
-    backfill: bool = False,
-) -> int:
-    """The timing flags of one reading: `future`, `late`, `backfill`, `out_of_order`; nothing without a device time.
+    message_ns: int | None = None,
+    previous_max_ns: int | None = None,
+) -> Resolved:
+    """The readings of one message, or PayloadError `payload.*` when it has no readable form.
 
-    `previous_max_ns` is the stream's greatest device time before this message (not within it: the records of a pack may
-    be grouped by quantity). `backfill` says that stream or sender declared it; it replaces `late`.
+    `content_type` "" takes the stream's. `message_ns` is the device's signed time of sending, if it gave one: then
+    relative times count from it, else from arrival. `previous_max_ns` (a `Resolved.latest_ns`) decides `out_of_order`.
     """
-    if device_time_ns is None:
-        return BACKFILL if backfill else 0
-    age_ns = arrival_ns - device_time_ns
-    flags = 0
-    if backfill or age_ns > thresholds.backfill_s * NS:
-        flags = BACKFILL
-    elif age_ns > thresholds.late_s * NS:
-        flags = LATE
-    if -age_ns > thresholds.future_s * NS:
-        flags |= FUTURE
-    if previous_max_ns is not None and device_time_ns < previous_max_ns:
-        flags |= OUT_OF_ORDER
-    return flags
+    # 1. The content type: the message's, else the stream's declaration, never sniffed.
+    declared = content_type or definition.content_type
+    if not declared:
+        raise PayloadError(
+            "payload.content_type_missing",
+            "neither the message nor its stream names a content type",
+            hint="declare the stream's content type, or send one (MQTT 5 property, HTTP header, COSE header 3)",
+        )
+    kind = parse_content_type(declared)
+    if len(body) > MESSAGE_BYTES_MAX:
+        raise PayloadError("payload.too_large", f"{len(body)} bytes are more than the {MESSAGE_BYTES_MAX} of a message")
+    # 2. Raw bytes are anchored whole and have no readings.
+    if kind.media in RAW_TYPES:
+        return Resolved((), 0, None)
+    # 3. SenML, or plain JSON through the stream's mapping.
+    moment = senml.Moment(arrival_ns, message_ns, previous_max_ns, kind.backfill)
+    if kind.media in _SENML_JSON:
+        readings = senml.resolve_pack(senml.records_of_json(body), definition, moment)
+    elif kind.media in _SENML_CBOR:
+        readings = senml.resolve_pack(senml.records_of_cbor(body), definition, moment)
+    elif kind.media == "application/json":
+        readings = list(_mapped(body, definition, moment))
+    else:
+        raise PayloadError(
+            "payload.content_type",
+            f"the content type {kind.media!r} is not resolved here",
+            hint="use SenML, application/json with a mapping, or application/octet-stream for bytes kept as they are",
+        )
+    # 4. What the caller carries on.
+    flags, latest_ns = 0, None
+    for reading in readings:
+        own = reading.flags
+        flags |= own
+        time_ns = reading.device_time_ns
+        if time_ns is not None and not own & FUTURE and (latest_ns is None or time_ns > latest_ns):
+            latest_ns = time_ns
+    return Resolved(tuple(readings), flags, latest_ns)
 
 
-def flag_names(flags: int) -> tuple[str, ...]:
-    """The words of a flags integer in bit order, as API, tables and exports show them."""
-    return tuple(name for bit, name in _NAMES if flags & bit)
+def _mapped(body: bytes, definition: StreamSchema, moment: senml.Moment) -> Iterator[Reading]:
+    mapping = definition.mapping
+    if mapping is None:
+        raise PayloadError(
+            "payload.no_mapping",
+            "the stream has no mapping for application/json",
+            hint="add a mapping to the stream, send SenML, or application/octet-stream for bytes kept as they are",
+        )
+    for found in mapped_values(jsontext.parse(body), mapping):
+        yield _reading(found, definition, moment)
 
 
-_NAMES: Final = tuple((int(flag), str(flag.name).lower()) for flag in Flag)
+def _reading(found: MappedValue, definition: StreamSchema, moment: senml.Moment) -> Reading:
+    field, flags = found.field, found.flags
+    quantity = definition.by_name[field.quantity]
+    if field.kind is not quantity.kind:
+        flags |= KIND_MISMATCH
+    if field.unit and field.unit != quantity.unit:
+        flags |= (UNIT_MISMATCH if quantity.unit else 0) | (0 if field.unit in senml_units.KNOWN else UNKNOWN_UNIT)
+    # Unlike SenML, plain JSON has no "now": without a time of its own a record has the message's, or none.
+    time_ns = found.time_ns
+    if found.time_bad:
+        flags |= BAD_TIME
+    elif time_ns is None:
+        time_ns = moment.message_ns
+        flags |= NO_CLOCK if time_ns is None else 0
+    flags |= timing_flags(
+        time_ns,
+        moment.arrival_ns,
+        moment.previous_max_ns,
+        definition.thresholds,
+        backfill=definition.backfill or moment.backfill,
+    )
+    return Reading(found.index, field.quantity, field.kind, found.value, field.unit or quantity.unit, time_ns, flags)

@@ -11,15 +11,14 @@ from typing import Any, Final
 
 from althing.protocol.contenttype import parse_content_type
 from althing.protocol.errors import PayloadError
-from althing.protocol.mapping import Mapping
-from althing.protocol.readings import Kind, Thresholds
+from althing.protocol.mapping import UNIT_CHARS_MAX, Mapping, check_text
+from althing.protocol.reading import Kind, Thresholds
 
 __all__ = ["QUANTITIES_MAX", "Quantity", "StreamSchema"]
 
 QUANTITIES_MAX: Final = 256
 _FORMAT_VERSION: Final = 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_UNIT: Final = re.compile(r"[^\x00-\x1f\x7f]{0,32}")
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]{0,127}")
 
 
@@ -38,7 +37,7 @@ class Quantity:
 
     def __post_init__(self) -> None:
         _require(_NAME.fullmatch(self.name) is not None, f"{self.name!r} is not a name of a quantity")
-        _require(_UNIT.fullmatch(self.unit) is not None, "a unit has up to 32 characters and no control characters")
+        check_text(self.unit, UNIT_CHARS_MAX, "unit")
         _require(not self.label or _LABEL.fullmatch(self.label) is not None, f"{self.label!r} is not a SenML name")
 
     @property

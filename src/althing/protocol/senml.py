@@ -15,7 +15,7 @@ from typing import Any, Final
 from althing.protocol import cborvalues, jsontext, senml_units
 from althing.protocol.decimals import NS_MAX, BadNumber, add, add_exact, exact_ns, floor_ns, to_ns
 from althing.protocol.errors import PayloadError
-from althing.protocol.readings import (
+from althing.protocol.reading import (
     BAD_TIME,
     BAD_VALUE,
     KIND_MISMATCH,
