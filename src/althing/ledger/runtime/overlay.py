@@ -22,9 +22,7 @@ class ReadView(Protocol):
 
     def get(self, key: bytes) -> bytes | None: ...
 
-    def scan(
-        self, prefix: bytes, start: bytes | None = None, limit: int | None = None, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]: ...
+    def scan(self, prefix: bytes, /) -> Iterator[tuple[bytes, bytes]]: ...
 
 
 class SideReader(Protocol):
@@ -114,6 +112,12 @@ class Overlay:
         """The transaction failed: nothing of it remains."""
         self._tx.clear()
         self._side_tx.clear()
+
+    def written(self, prefix: bytes) -> list[tuple[bytes, Record | None]]:
+        """What the block has written under a prefix so far, in byte order of keys; None for deleted."""
+        return sorted(
+            ((key, value) for key, value in self._block.items() if key.startswith(prefix)), key=lambda pair: pair[0]
+        )
 
     @property
     def changed(self) -> bool:

@@ -43,28 +43,37 @@ def _rows(bucket: bytes) -> tuple[list[int], list[bytes]]:
     return paths, leaves
 
 
-def _page_root(kinds: Sequence[int], hashes: bytes | bytearray, low: int = 0, high: int = 8) -> bytes:
-    """Root of the children low..high of a page; a lone leaf is lifted, a lone inner node is not."""
-    if high - low == 8 and 0 not in kinds:
-        one = b"\x01"
-        h01 = sha256(one + hashes[0:64]).digest()
-        h23 = sha256(one + hashes[64:128]).digest()
-        h45 = sha256(one + hashes[128:192]).digest()
-        h67 = sha256(one + hashes[192:256]).digest()
-        h03 = sha256(one + h01 + h23).digest()
-        h47 = sha256(one + h45 + h67).digest()
-        return sha256(one + h03 + h47).digest()
-    if high - low == 1:
-        return bytes(hashes[low * 32 : high * 32])
-    total = sum(kinds[low:high])
-    if total == 0:
-        return EMPTY
-    if total == 1:
-        at = kinds.index(1, low)
-        return bytes(hashes[at * 32 : at * 32 + 32])
-    middle = (low + high) >> 1
-    left = _page_root(kinds, hashes, low, middle)
-    return sha256(b"\x01" + left + _page_root(kinds, hashes, middle, high)).digest()
+def _page_root(kinds: Sequence[int], hashes: bytes | bytearray) -> bytes:
+    """Root of a page's eight children; a lone leaf is lifted, a lone inner node is not."""
+    if 0 in kinds:
+        return _sparse_root(kinds, hashes, 0, 8)
+    one = b"\x01"
+    h01 = sha256(one + hashes[0:64]).digest()
+    h23 = sha256(one + hashes[64:128]).digest()
+    h45 = sha256(one + hashes[128:192]).digest()
+    h67 = sha256(one + hashes[192:256]).digest()
+    h03 = sha256(one + h01 + h23).digest()
+    h47 = sha256(one + h45 + h67).digest()
+    return sha256(one + h03 + h47).digest()
+
+
+def _sparse_root(kinds: Sequence[int], hashes: bytes | bytearray, low: int, high: int) -> bytes:
+    """Root of the children low..high (a power of two of them), some of them empty."""
+    nodes = [bytes(hashes[at * 32 : at * 32 + 32]) for at in range(low, high)]
+    below = list(kinds[low:high])
+    while len(nodes) > 1:
+        next_nodes = []
+        next_below = []
+        for at in range(0, len(nodes), 2):
+            left, right = below[at], below[at + 1]
+            total = left + right
+            if total < 2:  # nothing, or one leaf
+                next_nodes.append(nodes[at] if left else nodes[at + 1])
+            else:
+                next_nodes.append(sha256(b"\x01" + nodes[at] + nodes[at + 1]).digest())
+            next_below.append(total)
+        nodes, below = next_nodes, next_below
+    return nodes[0]
 
 
 class TreeUpdate:
@@ -211,10 +220,10 @@ def find(load: Load, kind: int, path: bytes) -> tuple[list[bytes], bytes | None]
         while high - low > 1 and sum(kinds[low:high]) > 1:
             middle = (low + high) >> 1
             if slot < middle:
-                siblings.append(_page_root(kinds, hashes, middle, high))
+                siblings.append(_sparse_root(kinds, hashes, middle, high))
                 high = middle
             else:
-                siblings.append(_page_root(kinds, hashes, low, middle))
+                siblings.append(_sparse_root(kinds, hashes, low, middle))
                 low = middle
         if high - low > 1:  # at most one leaf here, lifted above its bucket
             if sum(kinds[low:high]) == 0:

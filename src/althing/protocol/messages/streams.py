@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from althing.protocol.limits import ANCHOR_ROWS_MAX, BATCH_LEAVES_MAX, LOCATOR_CHARS_MAX, LOCATORS_MAX
-from althing.protocol.readings import StreamSchema
+from althing.protocol.schema import StreamSchema
 from althing.protocol.record import ADDRESS, HASH, NAME, UINT, Form, Record, array, integer, of, record, text
 
 __all__ = ["MESSAGES", "Anchor", "AnchorEntry", "AnchorRow", "StreamDefinition", "StreamHead"]

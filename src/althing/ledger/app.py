@@ -1,0 +1,306 @@
+"""The ledger as a state machine an engine drives: check, prepare, process, finalise, commit, query.
+
+Synchronous and deterministic: bytes in, receipts and a root out. The shapes of an engine's port are fitted in
+`node/daemon.py`, the only place where engine and ledger meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from althing.ledger.assembly import Modules, assemble
+from althing.ledger.authorisation import Check, SignatureCache, required_checks
+from althing.ledger.execution import (
+    BlockResult,
+    Executor,
+    check_lifetime,
+    check_price,
+    genesis_writes,
+)
+from althing.ledger.modules.governance.state import VALIDATORS, VERSIONS
+from althing.ledger.quota import Quotas
+from althing.ledger.runtime.context import BlockContext
+from althing.ledger.runtime.errors import NotFoundError, TxError
+from althing.ledger.runtime.overlay import Overlay, RecordCache
+from althing.ledger.runtime.replay import Replay
+from althing.ledger.state.backend import Backend, bind_identity
+from althing.ledger.state.pinned import PinnedView, pinned
+from althing.ledger.state.store import FORMAT_VERSION, Staged, StateStore
+from althing.ledger.txcache import TxCache
+from althing.protocol.address import key_id
+from althing.protocol.bundle import parse_bundle
+from althing.protocol.codec import decode, encode
+from althing.protocol.errors import ProtocolError, RefusedError, StateError
+from althing.protocol.genesis import genesis_hash
+from althing.protocol.messages.governance import Genesis, Validator
+from althing.protocol.messages.identity import AccountKind
+from althing.protocol.transaction import SignedTransaction
+
+__all__ = ["Admitted", "FinalizedBlock", "Ledger", "Outcome"]
+
+OUTCOMES: Final = "outcomes"  # side table: height → CBOR [time in ns, block hash, [[receipt, …] of each bundle, …]]
+_KEEP_VERSIONS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizedBlock:
+    """What executing a block gave. `app_hash` will stand in the next header."""
+
+    height: int
+    app_hash: bytes
+    result: BlockResult
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a committed block did: its time in nanoseconds, its hash, and the receipts of each of its bundles."""
+
+    height: int
+    time_ns: int
+    block_hash: bytes
+    receipts: tuple[tuple[bytes, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A transaction that may enter the pool once its `checks` have verified."""
+
+    tx: SignedTransaction
+    checks: tuple[Check, ...]
+
+
+class _Side:
+    """Side tables of a pinned version as the overlay reads them."""
+
+    def __init__(self, view: PinnedView) -> None:
+        self._view = view
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return self._view.side(table, key)
+
+
+class Ledger:
+    """One chain's state machine over one state store. Consensus calls come from one thread, in ABCI's order."""
+
+    def __init__(self, backend: Backend, genesis: Genesis, *, keep_versions: int = _KEEP_VERSIONS) -> None:
+        self.genesis = genesis
+        self.genesis_hash = genesis_hash(genesis)
+        bind_identity(backend, chain=self.genesis_hash, format_version=FORMAT_VERSION)
+        self.store = StateStore(backend)
+        self.modules: Modules = assemble()
+        self.transactions = TxCache()
+        self.signatures = SignatureCache()
+        self._executor = Executor(self.modules, self.transactions, self.signatures)
+        self._records = RecordCache()
+        self._keep_versions = keep_versions
+        self._staged: tuple[Staged, dict[str, dict[bytes, bytes | None]]] | None = None
+
+    # --- handshake ------------------------------------------------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        """Last committed height; 0 before the first block."""
+        version = self.store.latest_version
+        return 0 if version is None or version < self.genesis.initial_height else version
+
+    @property
+    def app_hash(self) -> bytes:
+        """Root after the last committed block, or after genesis; empty before genesis."""
+        return b"" if self.store.latest_version is None else self.store.root()
+
+    @property
+    def app_version(self) -> int:
+        """The rules in force."""
+        with pinned(self.store) as view:
+            found = VERSIONS.get(self._overlay(view), b"")
+        assert found is not None, "genesis writes the versions"
+        return found.app_version
+
+    def init_chain(self) -> tuple[bytes, tuple[Validator, ...]]:
+        """Write genesis as the version before the initial height; root and validators. Again before the first block is fine."""
+        if self.store.latest_version is None:
+            state = Overlay(_NOTHING, _NOTHING, self._records)
+            block = BlockContext(
+                self.genesis.chain_id,
+                self.genesis_hash,
+                self.genesis.initial_height - 1,
+                self.genesis.time * 1_000_000_000,
+                bytes(32),
+            )
+            genesis_writes(self.modules, state, block, self.genesis)
+            writes, side = state.flush()
+            self.store.commit(self.store.stage(self.genesis.initial_height - 1, writes), side)
+        if self.height:
+            raise StateError("state.not_empty", "the chain has begun already", hint="use an empty data directory")
+        with pinned(self.store) as view:
+            validators = tuple(validator for _, validator in VALIDATORS.scan(self._overlay(view)))
+        return self.store.root(), validators
+
+    # --- admission ------------------------------------------------------------------------------------------------
+
+    def admit(self, transactions: Sequence[bytes], time_s: int) -> list[Admitted | ProtocolError | RefusedError]:
+        """Judge transactions by the latest state, all but their signatures: which checks are left, or why refused.
+
+        The caller verifies the checks (in parallel threads) and tells `signatures.add` of those that hold.
+        """
+        results: list[Admitted | ProtocolError | RefusedError] = []
+        with pinned(self.store) as view:
+            state = self._overlay(view)
+            parameters = self.modules.governance.parameters(state)
+            quotas = Quotas(state, time_s // parameters.quota_window_s)
+            replay = Replay(state)
+            for data in transactions:
+                try:
+                    tx = self.transactions.parse(data, self.genesis_hash)
+                    check_lifetime(tx, time_s, parameters)
+                    if replay.executed(tx.id):
+                        raise TxError("tx.replayed", "the transaction was executed before")
+                    checks = required_checks(self.modules.identity, state, tx, time_s)
+                    payer = self.modules.identity.account(state, tx.transaction.payer)
+                    if payer is None:
+                        raise TxError("tx.unknown_account", "the payer has no account yet")
+                    check_price(tx, parameters)
+                    quotas.check(payer.organisation, tx.size, tx.transaction.gas_limit)
+                    quotas.charge(payer.organisation, tx.size, tx.transaction.gas_limit)
+                except (ProtocolError, RefusedError) as exc:
+                    results.append(exc)
+                else:
+                    results.append(Admitted(tx, tuple(checks)))
+        return results
+
+    def check_bundle(self, data: bytes, time_s: int, *, recheck: bool) -> tuple[int, int]:
+        """May this bundle enter (or stay in) the engine's pool? Its gas and the number of its transactions, or an error.
+
+        A recheck looks at expiry and replay only, never at signatures: it runs over the whole pool after each block.
+        """
+        bundle = parse_bundle(data, self.genesis_hash)
+        with pinned(self.store) as view:
+            state = self._overlay(view)
+            parameters = self.modules.governance.parameters(state)
+            replay = Replay(state)
+            node = self.modules.identity.account(state, bundle.node)
+            if node is None or node.kind != AccountKind.NODE or not self.modules.identity.usable(state, node):
+                raise TxError("bundle.node", "the bundle's maker has no active node account")
+            gas = 0
+            fresh = False
+            for raw in bundle.transactions:
+                tx = self.transactions.parse(raw, self.genesis_hash)
+                if not replay.executed(tx.id) and tx.transaction.expiry > time_s:
+                    fresh = True
+                gas += tx.transaction.gas_limit
+                if not recheck:
+                    check_lifetime(tx, time_s, parameters)
+                    for key, signature in required_checks(self.modules.identity, state, tx, time_s):
+                        if not self.signatures.holds(key, signature):
+                            raise TxError("tx.signature", "a signature does not verify")
+            if not fresh:
+                raise TxError("bundle.stale", "every transaction of the bundle is executed or expired")
+            if not recheck and not any(
+                entry.active_at(time_s)
+                and key_id(entry.key.suite, entry.key.public) == bundle.signature.kid
+                and entry.key.suite == bundle.signature.suite
+                and self.signatures.holds(entry.key, bundle.signature)
+                for entry in node.keys
+            ):
+                raise TxError("bundle.signature", "the bundle's signature is not that of an active key of its node")
+            if not recheck:
+                for entry in node.keys:
+                    if key_id(entry.key.suite, entry.key.public) == bundle.signature.kid:
+                        self.signatures.add(entry.key, bundle.signature)
+        return gas, len(bundle.transactions)
+
+    # --- proposals ------------------------------------------------------------------------------------------------
+
+    def choose(self, items: Sequence[bytes], bytes_max: int) -> list[bytes]:
+        """The bundles of a proposal: whole ones in the pool's order, while block limits over inner transactions hold."""
+        gas_left = self._block_gas_max()
+        chosen = []
+        for item in items:
+            if len(item) > bytes_max:
+                continue
+            try:
+                gas = self._bundle_gas(item)
+            except ProtocolError:
+                continue
+            if gas <= gas_left:
+                chosen.append(item)
+                gas_left -= gas
+                bytes_max -= len(item)
+        return chosen
+
+    def acceptable(self, items: Sequence[bytes]) -> bool:
+        """Judge a proposal: every item is a bundle and together they keep the block's gas limit."""
+        gas_left = self._block_gas_max()
+        try:
+            for item in items:
+                gas_left -= self._bundle_gas(item)
+        except ProtocolError:
+            return False
+        return gas_left >= 0
+
+    def _block_gas_max(self) -> int:
+        with pinned(self.store) as view:
+            return self.modules.governance.parameters(self._overlay(view)).block_gas_max
+
+    def _bundle_gas(self, item: bytes) -> int:
+        gas = 0
+        for raw in parse_bundle(item, self.genesis_hash).transactions:
+            try:
+                gas += self.transactions.parse(raw, self.genesis_hash).transaction.gas_limit
+            except ProtocolError:
+                continue  # gets a refusal receipt, which costs no gas
+        return gas
+
+    # --- blocks ---------------------------------------------------------------------------------------------------
+
+    def finalize(self, height: int, time_ns: int, block_hash: bytes, items: tuple[bytes, ...]) -> FinalizedBlock:
+        """Execute a decided block and stage its state; nothing is persisted before `commit`. Never fails on content."""
+        block = BlockContext(self.genesis.chain_id, self.genesis_hash, height, time_ns, block_hash)
+        with pinned(self.store) as view:
+            state = self._overlay(view)
+            result = self._executor.execute_block(state, block, items)
+            writes, side = state.flush()
+        if items:
+            receipts = [list(bundle.receipts) for bundle in result.bundles]
+            side[OUTCOMES] = {height.to_bytes(8, "big"): encode([time_ns, block_hash, receipts])}
+        staged = self.store.stage(height, writes)
+        self._staged = (staged, side)
+        return FinalizedBlock(height, staged.root, result)
+
+    def commit(self) -> None:
+        """Persist state, root, height, receipts and logs of the finalised block in one atomic, durable write."""
+        assert self._staged is not None, "an engine finalises before it commits"
+        staged, side = self._staged
+        self.store.commit(staged, side)
+        self._staged = None
+        if staged.version % 16 == 0:
+            self.store.prune(self._keep_versions)
+
+    # --- what was committed ---------------------------------------------------------------------------------------
+
+    def outcome(self, height: int) -> Outcome:
+        """Receipts of a committed block; NotFoundError `query.no_outcome` for blocks without content."""
+        with self.store.backend.read() as snapshot:
+            data = snapshot.get(OUTCOMES, height.to_bytes(8, "big"))
+        if data is None:
+            raise NotFoundError("query.no_outcome", f"no transactions were executed at height {height}")
+        time_ns, block_hash, receipts = decode(data)
+        return Outcome(height, time_ns, block_hash, tuple(tuple(bundle) for bundle in receipts))
+
+    def _overlay(self, view: PinnedView) -> Overlay:
+        return Overlay(view, _Side(view), self._records)
+
+
+class _Nothing:
+    """The state before genesis."""
+
+    def get(self, *_: object) -> None:
+        return None
+
+    def scan(self, _prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(())
+
+
+_NOTHING: Final = _Nothing()

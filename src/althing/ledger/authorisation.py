@@ -1,0 +1,100 @@
+"""Who must have signed a transaction, and whether they did."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from althing.ledger.modules.identity.module import IdentityModule
+from althing.ledger.runtime.errors import TxError
+from althing.ledger.runtime.overlay import State
+from althing.protocol.address import format_address, key_id
+from althing.protocol.cose import Signature
+from althing.protocol.messages.devices import RegisterDevice
+from althing.protocol.messages.identity import Key
+from althing.protocol.signatures import verify
+from althing.protocol.transaction import SignedTransaction
+
+__all__ = ["Check", "SignatureCache", "required_checks"]
+
+Check = tuple[Key, Signature]
+"""A signature and the registered key it must verify under."""
+
+_CACHE_MAX: Final = 200_000
+
+
+class SignatureCache:
+    """Signatures that have verified, keyed on suite, key, signed bytes and value: nothing is checked twice.
+
+    It remembers a fact about bytes only. Whether the key is still valid is read from the state each time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, bytes, bytes, bytes], None] = {}
+
+    def add(self, key: Key, signature: Signature) -> None:
+        """Remember that `signature` verified under `key`."""
+        if len(self._known) >= _CACHE_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[(int(key.suite), key.public, signature.signed, signature.value)] = None
+
+    def holds(self, key: Key, signature: Signature) -> bool:
+        """True when the signature is known to verify, or verifies now. Known ones are forgotten: execution is once."""
+        entry = (int(key.suite), key.public, signature.signed, signature.value)
+        if entry in self._known:
+            return True
+        return verify(key.suite, key.public, signature.signed, signature.value)
+
+    def forget(self, key: Key, signature: Signature) -> None:
+        """The transaction was executed; its signatures will not be asked for again."""
+        self._known.pop((int(key.suite), key.public, signature.signed, signature.value), None)
+
+
+def required_checks(identity: IdentityModule, state: State, tx: SignedTransaction, time_s: int) -> list[Check]:
+    """The checks that authorise `tx` at ledger time `time_s`, or TxError; nothing is computed before accounts are known.
+
+    1. Every signer has a usable account, or is a device that a message of this transaction registers.
+    2. Every signature's key id belongs to an active key of a signer, of the same suite.
+    3. Every signer has as many signatures as its threshold asks for.
+    """
+    body = tx.transaction
+    keys: dict[bytes, tuple[bytes, Key]] = {}
+    missing: dict[bytes, int] = {}
+    # 1
+    for signer in body.signers:
+        account = identity.account(state, signer)
+        if account is None:
+            key = _introduced(tx, signer)
+            if key is None:
+                raise TxError("tx.unknown_account", f"there is no account {format_address(signer)}")
+            keys[key_id(key.suite, key.public)] = (signer, key)
+            missing[signer] = 1
+            continue
+        if not identity.usable(state, account):
+            raise TxError("tx.suspended", f"account {format_address(signer)} or its organisation is not active")
+        if account.threshold == 0:
+            raise TxError("tx.keyless", f"account {format_address(signer)} has no keys")
+        missing[signer] = account.threshold
+        for entry in account.keys:
+            if entry.active_at(time_s):
+                keys[key_id(entry.key.suite, entry.key.public)] = (signer, entry.key)
+    # 2
+    checks = []
+    for signature in tx.signatures:
+        found = keys.get(signature.kid)
+        if found is None or found[1].suite != signature.suite:
+            raise TxError(
+                "tx.unknown_key", "a signature's key is not an active key of a signer", hint="was the key rotated?"
+            )
+        missing[found[0]] -= 1
+        checks.append((found[1], signature))
+    # 3
+    if any(count > 0 for count in missing.values()):
+        raise TxError("tx.threshold", "a signer has fewer signatures than its account asks for")
+    return checks
+
+
+def _introduced(tx: SignedTransaction, signer: bytes) -> Key | None:
+    for message in tx.transaction.messages:
+        if isinstance(message, RegisterDevice) and message.key is not None and message.key.address == signer:
+            return message.key
+    return None

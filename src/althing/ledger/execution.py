@@ -1,0 +1,240 @@
+"""Executing a block: bundles in order, their transactions in order, exactly one receipt each.
+
+`execute_block` reads like docs/spec/transactions.md, "Execution":
+
+1. An upgrade due at this height migrates the modules, or halts a program that does not know it.
+2. A bundle must be made by an active node and carry its signature; a bad one yields an error result and no receipts.
+3. A transaction that cannot be parsed, is expired, was executed before or is not authorised gets a refusal receipt. Its
+   id stays unused, and its bytes are charged to the node that bundled it.
+4. Otherwise its payer is charged and its messages run, all or nothing, under its gas limit.
+5. A block that changed something ends by recording the ids, the quotas and its own hash in the header log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from althing.ledger.assembly import APP_VERSION, Modules
+from althing.ledger.authorisation import SignatureCache, required_checks
+from althing.ledger.modules.governance.state import UPGRADE, VALIDATORS, VERSIONS, Versions
+from althing.ledger.quota import Quotas
+from althing.ledger.runtime import headers
+from althing.ledger.runtime.context import BlockContext, Context
+from althing.ledger.runtime.errors import HaltError, TxError
+from althing.ledger.runtime.gas import GasMeter, intrinsic
+from althing.ledger.runtime.overlay import Overlay
+from althing.ledger.runtime.replay import Location, Replay
+from althing.ledger.txcache import TxCache
+from althing.protocol.address import key_id
+from althing.protocol.bundle import parse_bundle
+from althing.protocol.errors import ProtocolError, RefusedError
+from althing.protocol.hashing import sha256
+from althing.protocol.messages.governance import Genesis, Parameters, Validator
+from althing.protocol.messages.identity import AccountKind
+from althing.protocol.receipt import Receipt, receipts_root
+from althing.protocol.transaction import SignedTransaction
+
+__all__ = ["BlockResult", "BundleResult", "Executor", "genesis_writes"]
+
+_UNLIMITED: Final = 2**62
+CODE_BUNDLE: Final = 1  # ExecTxResult.code of a bundle that was not executed
+
+
+@dataclass(frozen=True, slots=True)
+class BundleResult:
+    """Outcome of an engine's item: `code` 0 and the receipts of its transactions, or an error and none."""
+
+    code: int
+    log: str
+    data: bytes
+    gas_wanted: int
+    gas_used: int
+    receipts: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockResult:
+    """Outcome of a block: results in the order of its items, validators that changed, the rules now in force."""
+
+    bundles: tuple[BundleResult, ...]
+    validators: tuple[Validator, ...]
+    app_version: int | None
+    content: bool
+
+
+class Executor:
+    """Executes blocks over an overlay. Holds caches of pure facts only."""
+
+    def __init__(self, modules: Modules, transactions: TxCache, signatures: SignatureCache) -> None:
+        self._modules = modules
+        self._transactions = transactions
+        self._signatures = signatures
+
+    def execute_block(self, state: Overlay, block: BlockContext, items: tuple[bytes, ...]) -> BlockResult:
+        app_version = self._upgrade(state, block)  # 1
+        parameters = self._modules.governance.parameters(state)
+        run = _Run(self, state, block, parameters)
+        bundles = tuple(run.bundle(number, item) for number, item in enumerate(items))
+        validators = _changed_validators(state)
+        content = state.changed
+        if content:  # 5
+            run.replay.finish(block.time_s)
+            run.quotas.finish()
+            headers.append(state, block.height, block.block_hash)
+            state.keep()
+        return BlockResult(bundles, validators, app_version, content)
+
+    def _upgrade(self, state: Overlay, block: BlockContext) -> int | None:
+        due = UPGRADE.get(state, b"")
+        if due is None or block.height < due.height:
+            return None
+        if due.app_version > APP_VERSION:
+            raise HaltError(
+                "upgrade.needed",
+                f"from height {due.height} on blocks follow rules {due.app_version}; this program knows {APP_VERSION}",
+                hint=f"install the release that brings them ({due.info}) and start the node again",
+            )
+        ctx = Context(block, state, GasMeter(_UNLIMITED), frozenset())
+        found = VERSIONS.get(state, b"")
+        assert found is not None, "genesis writes the versions"
+        stored = dict(found.modules)
+        for module in self._modules.ordered:
+            for version in range(stored.get(module.name, module.version), module.version):
+                module.migrations[version](ctx)
+        VERSIONS.put(state, b"", current_versions(self._modules, due.app_version))
+        UPGRADE.delete(state, b"")
+        state.keep()
+        return due.app_version
+
+
+class _Run:
+    """One block under way."""
+
+    def __init__(self, executor: Executor, state: Overlay, block: BlockContext, parameters: Parameters) -> None:
+        self._modules = executor._modules
+        self._transactions = executor._transactions
+        self._signatures = executor._signatures
+        self._state = state
+        self._block = block
+        self._parameters = parameters
+        self.replay = Replay(state)
+        self.quotas = Quotas(state, block.time_s // parameters.quota_window_s)
+
+    def bundle(self, number: int, item: bytes) -> BundleResult:
+        try:
+            bundle = parse_bundle(item, self._block.genesis_hash)
+            node = self._modules.identity.account(self._state, bundle.node)
+            if node is None or node.kind != AccountKind.NODE or not self._modules.identity.usable(self._state, node):
+                raise TxError("bundle.node", "the bundle's maker has no active node account")
+            for entry in node.keys:
+                key = entry.key
+                if key_id(key.suite, key.public) == bundle.signature.kid and entry.active_at(self._block.time_s):
+                    if key.suite == bundle.signature.suite and self._signatures.holds(key, bundle.signature):
+                        break
+            else:
+                raise TxError("bundle.signature", "the bundle's signature is not that of an active key of its node")
+        except (ProtocolError, RefusedError) as exc:
+            return BundleResult(CODE_BUNDLE, exc.code, b"", 0, 0, ())
+        receipts = []
+        gas_wanted = gas_used = 0
+        for index, data in enumerate(bundle.transactions):
+            wanted, receipt = self._transaction(data, Location(self._block.height, number, index), node.organisation)
+            gas_wanted += wanted
+            gas_used += receipt.gas_used
+            receipts.append(receipt.to_bytes())
+        return BundleResult(0, "", receipts_root(receipts), gas_wanted, gas_used, tuple(receipts))
+
+    def _transaction(self, data: bytes, location: Location, bundler: bytes) -> tuple[int, Receipt]:
+        # 3
+        tx_id = sha256(data)
+        try:
+            tx = self._transactions.parse(data, self._block.genesis_hash)
+            tx_id = tx.id
+            self._admit(tx)
+        except (ProtocolError, RefusedError) as exc:
+            self.quotas.charge(bundler, len(data), 0)
+            return 0, Receipt(1, tx_id, exc.code, 0, ())
+        # 4
+        body = tx.transaction
+        meter = GasMeter(body.gas_limit)
+        ctx = Context(self._block, self._state, meter, frozenset(body.signers))
+        code = ""
+        try:
+            meter.charge(intrinsic(tx.size, len(tx.signatures)))
+            for message in body.messages:
+                self._modules.handlers[type(message)](ctx, message)
+        except (ProtocolError, RefusedError) as exc:
+            code = exc.code
+            self._state.drop()
+            ctx.events.clear()
+        self.replay.record(tx.id, body.expiry, location)
+        self._state.keep()
+        payer = self._modules.identity.account(self._state, body.payer)
+        assert payer is not None, "admission found the payer"
+        self.quotas.charge(payer.organisation, tx.size, meter.used)
+        return body.gas_limit, Receipt(1, tx.id, code, meter.used, tuple(ctx.events))
+
+    def _admit(self, tx: SignedTransaction) -> None:
+        check_lifetime(tx, self._block.time_s, self._parameters)
+        if self.replay.executed(tx.id):
+            raise TxError("tx.replayed", "the transaction was executed before")
+        checks = required_checks(self._modules.identity, self._state, tx, self._block.time_s)
+        payer = self._modules.identity.account(self._state, tx.transaction.payer)
+        if payer is None:
+            raise TxError("tx.unknown_account", "the payer has no account yet")
+        check_price(tx, self._parameters)
+        self.quotas.check(payer.organisation, tx.size, tx.transaction.gas_limit)
+        for key, signature in checks:
+            if not self._signatures.holds(key, signature):
+                raise TxError("tx.signature", "a signature does not verify", hint="was it made for this chain?")
+            self._signatures.forget(key, signature)
+
+
+def check_lifetime(tx: SignedTransaction, time_s: int, parameters: Parameters) -> None:
+    """TxError `tx.expired` or `tx.expiry`: the expiry is after now and at most tx_lifetime_max_s ahead."""
+    expiry = tx.transaction.expiry
+    if expiry <= time_s:
+        raise TxError("tx.expired", f"the transaction expired at {expiry}, ledger time is {time_s}", hint="sign it anew")
+    if expiry > time_s + parameters.tx_lifetime_max_s:
+        raise TxError(
+            "tx.expiry",
+            f"the expiry is more than {parameters.tx_lifetime_max_s} s ahead of ledger time {time_s}",
+            hint="choose an earlier expiry; check the clock",
+        )
+
+
+def check_price(tx: SignedTransaction, parameters: Parameters) -> None:
+    """TxError when size, gas limit or fee are outside what the parameters allow."""
+    body = tx.transaction
+    if tx.size > parameters.tx_bytes_max:
+        raise TxError("tx.too_large", f"a transaction has at most {parameters.tx_bytes_max} bytes on this chain")
+    needed = intrinsic(tx.size, len(tx.signatures))
+    if not needed <= body.gas_limit <= parameters.block_gas_max:
+        raise TxError("tx.gas_limit", f"the gas limit is not between {needed} and {parameters.block_gas_max}")
+    if body.fee < body.gas_limit * parameters.gas_price_min:
+        raise TxError("tx.fee", "the fee is below gas limit × gas_price_min")
+
+
+def current_versions(modules: Modules, app_version: int) -> Versions:
+    """The versions this program's modules write."""
+    return Versions(app_version, tuple(sorted((module.name, module.version) for module in modules.ordered)))
+
+
+def genesis_writes(modules: Modules, state: Overlay, block: BlockContext, genesis: Genesis) -> None:
+    """Write the first state into `state`; AlthingError when genesis contradicts itself."""
+    if genesis.app_version > APP_VERSION:
+        raise HaltError("upgrade.needed", "genesis asks for rules this program does not know", hint="upgrade")
+    ctx = Context(block, state, GasMeter(_UNLIMITED), frozenset())
+    for module in modules.ordered:
+        module.genesis(ctx, genesis)
+    VERSIONS.put(state, b"", current_versions(modules, genesis.app_version))
+    state.keep()
+
+
+def _changed_validators(state: Overlay) -> tuple[Validator, ...]:
+    changed = []
+    for key, value in state.written(VALIDATORS.prefix):
+        public = key[len(VALIDATORS.prefix) :]
+        changed.append(value if isinstance(value, Validator) else Validator(public, 0, bytes(20)))
+    return tuple(changed)
