@@ -129,9 +129,13 @@ class _Run:
                 raise TxError("bundle.node", "the bundle's maker has no active node account")
             for entry in node.keys:
                 key = entry.key
-                if key_id(key.suite, key.public) == bundle.signature.kid and entry.active_at(self._block.time_s):
-                    if key.suite == bundle.signature.suite and self._signatures.holds(key, bundle.signature):
-                        break
+                if (
+                    key_id(key.suite, key.public) == bundle.signature.kid
+                    and key.suite == bundle.signature.suite
+                    and entry.active_at(self._block.time_s)
+                    and self._signatures.holds(key, bundle.signature)
+                ):
+                    break
             else:
                 raise TxError("bundle.signature", "the bundle's signature is not that of an active key of its node")
         except (ProtocolError, RefusedError) as exc:
@@ -195,7 +199,9 @@ def check_lifetime(tx: SignedTransaction, time_s: int, parameters: Parameters) -
     """TxError `tx.expired` or `tx.expiry`: the expiry is after now and at most tx_lifetime_max_s ahead."""
     expiry = tx.transaction.expiry
     if expiry <= time_s:
-        raise TxError("tx.expired", f"the transaction expired at {expiry}, ledger time is {time_s}", hint="sign it anew")
+        raise TxError(
+            "tx.expired", f"the transaction expired at {expiry}, ledger time is {time_s}", hint="sign it anew"
+        )
     if expiry > time_s + parameters.tx_lifetime_max_s:
         raise TxError(
             "tx.expiry",

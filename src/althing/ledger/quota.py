@@ -23,9 +23,13 @@ class Quotas:
         """TxError `quota.bytes` or `quota.gas` when the window has no room left for as much."""
         left_bytes, left_gas = self._remaining(organisation)
         if size > left_bytes:
-            raise TxError("quota.bytes", "the organisation's byte quota of this window is used up", hint="wait, or raise it")
+            raise TxError(
+                "quota.bytes", "the organisation's byte quota of this window is used up", hint="wait, or raise it"
+            )
         if gas > left_gas:
-            raise TxError("quota.gas", "the organisation's gas quota of this window is used up", hint="wait, or raise it")
+            raise TxError(
+                "quota.gas", "the organisation's gas quota of this window is used up", hint="wait, or raise it"
+            )
 
     def charge(self, organisation: bytes, size: int, gas: int) -> None:
         """Use as much, down to nothing left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import Final
 
 from althing.protocol.limits import LEAF_BYTES_MAX, MESSAGE_BYTES_MAX, SALT_BYTES
@@ -63,7 +64,7 @@ class Batch:
 
 def build_batch(groups: Sequence[tuple[int, int, Sequence[bytes]]]) -> Batch:
     """A batch of (stream number, first sequence, encoded leaves) groups, in ascending order of stream number."""
-    if any(a[0] >= b[0] for a, b in zip(groups, groups[1:], strict=False)):
+    if any(a[0] >= b[0] for a, b in pairwise(groups)):
         raise AssertionError("groups are in ascending order of stream number")
     leaves = tuple(leaf for _, _, group in groups for leaf in group)
     entries = tuple(AnchorEntry(stream, first, len(group)) for stream, first, group in groups)

@@ -40,5 +40,7 @@ def body_from_item(item: Item) -> MessageBody:
         case _:
             raise EncodingError("tx.message_form", "a message is [type, fields]")
     if body is None:
-        raise EncodingError("tx.message_type", "the message's type is not known here", hint="upgrade, or check the name")
+        raise EncodingError(
+            "tx.message_type", "the message's type is not known here", hint="upgrade, or check the name"
+        )
     return body.from_item(fields)

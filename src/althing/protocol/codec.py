@@ -48,7 +48,9 @@ def _refuse_tag(*_: object) -> None:
     raise ValueError("tags are not part of the data model")
 
 
-_NO_TAGS: Final = {tag: _refuse_tag for tag in (*range(6), 25, 28, 29, 30, 35, 36, 37, 43000, 100, 256, 258, 260, 261, 1004)}
+_NO_TAGS: Final = dict.fromkeys(
+    (*range(6), 25, 28, 29, 30, 35, 36, 37, 43000, 100, 256, 258, 260, 261, 1004), _refuse_tag
+)
 
 
 def _ordered(item: Item, depth: int) -> Item:

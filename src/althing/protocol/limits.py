@@ -25,7 +25,9 @@ BUNDLE_TXS_MAX: Final = 4096
 ACCOUNT_KEYS_MAX: Final = 16  # a proof carries the record: 16 keys are 0.8 KB
 
 # --- devices' messages and batches ------------------------------------------------------------------------------
-MESSAGE_BYTES_MAX: Final = 256 * 1024  # a logger's file or a picture's thumbnail; larger things belong in an object store
+MESSAGE_BYTES_MAX: Final = (
+    256 * 1024
+)  # a logger's file or a picture's thumbnail; larger things belong in an object store
 LEAF_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 1024
 SALT_BYTES: Final = 16
 BATCH_LEAVES_MAX: Final = 1 << 20

@@ -184,6 +184,7 @@ class Frontier:
 
 def log_path(index: int, size: int, fetch: Callable[[int, int], bytes]) -> list[bytes]:
     """PATH(index, D[size]) from stored perfect nodes: `fetch(level, index)` as `Frontier.append` made them."""
+
     def subtree(start: int, count: int) -> bytes:
         level = (count - 1).bit_length()
         if count == 1 << level and start % count == 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any, ClassVar, Final, Self
 
 from althing.protocol.address import ADDRESS_BYTES, is_chain_id, is_name
@@ -78,7 +79,9 @@ def blob(low: int, high: int) -> Form:
 def text(low: int, high: int) -> Form:
     """A text string of low to high characters without control characters."""
     return _same(
-        lambda v: "" if type(v) is str and low <= len(v) <= high and _printable(v) else f"not {low} to {high} characters"
+        lambda v: (
+            "" if type(v) is str and low <= len(v) <= high and _printable(v) else f"not {low} to {high} characters"
+        )
     )
 
 
@@ -117,7 +120,7 @@ def mapping(high: int, *, key_chars: int, value_chars: int) -> Form:
         if type(pairs) is not tuple or len(pairs) > high:
             raise ValueError(f"not at most {high} pairs")
         item = [[key.pack(k), value.pack(v)] for k, v in pairs]
-        if any(a[0] >= b[0] for a, b in zip(item, item[1:], strict=False)):
+        if any(a[0] >= b[0] for a, b in pairwise(item)):
             raise ValueError("keys are not in ascending order, each once")
         return item
 

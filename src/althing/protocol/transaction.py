@@ -79,7 +79,16 @@ def parse_transaction(data: bytes, genesis_hash: bytes) -> SignedTransaction:
 
 def _from_item(item: Item) -> Transaction:
     match item:
-        case [int() as version, list() as signers, bytes() as payer, gas, fee, expiry, bytes() as nonce, list() as messages]:
+        case [
+            int() as version,
+            list() as signers,
+            bytes() as payer,
+            gas,
+            fee,
+            expiry,
+            bytes() as nonce,
+            list() as messages,
+        ]:
             if version != _VERSION:
                 raise EncodingError("tx.version", f"transaction version {version} is not known here", hint="upgrade")
             if len(messages) > TX_MESSAGES_MAX:

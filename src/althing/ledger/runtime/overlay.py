@@ -125,7 +125,8 @@ class Overlay:
 
     def flush(self) -> tuple[dict[bytes, bytes | None], dict[str, dict[bytes, bytes | None]]]:
         """The block's writes: state map, and side tables by name."""
-        assert not self._tx and not self._side_tx
+        assert not self._tx
+        assert not self._side_tx
         writes = {key: None if value is None else value.to_bytes() for key, value in self._block.items()}
         side: dict[str, dict[bytes, bytes | None]] = {}
         for (table, key), value in self._side_block.items():

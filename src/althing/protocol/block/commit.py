@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from althing.protocol.block.header import BlockId
 from althing.protocol.block.times import TIMESTAMP_BYTES_MAX, ZERO_TIME, Timestamp
-from althing.protocol.block.tree import root
+from althing.protocol.merkle import leaf_hash, root_of
 from althing.protocol.block.validators import VALIDATORS_MAX, ValidatorSet
 from althing.protocol.block.wire import (
     WireReader,

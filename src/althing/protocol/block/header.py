@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from althing.protocol.block.times import TIMESTAMP_BYTES_MAX, Timestamp
-from althing.protocol.block.tree import root
+from althing.protocol.merkle import leaf_hash, root_of
 from althing.protocol.block.wire import WireReader, bytes_field, int_field, message_field
 from althing.protocol.errors import ProtocolError
 

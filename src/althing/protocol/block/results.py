@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from althing.protocol.block.tree import root
+from althing.protocol.merkle import leaf_hash, root_of
 from althing.protocol.block.wire import bytes_field, int_field
 
 __all__ = ["TxResult", "results_hash"]

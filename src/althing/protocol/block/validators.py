@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 
-from althing.protocol.block.tree import root
+from althing.protocol.merkle import leaf_hash, root_of
 from althing.protocol.block.wire import WireReader, bytes_field, int_field, message_field
 from althing.protocol.errors import ProtocolError
 

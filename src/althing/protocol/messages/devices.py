@@ -9,7 +9,15 @@ from typing import ClassVar, Final
 from althing.protocol.messages.identity import KEY, Key
 from althing.protocol.record import ADDRESS, NAME, UINT, Form, Record, integer, mapping, of, optional, text
 
-__all__ = ["MESSAGES", "Device", "DeviceState"]
+__all__ = [
+    "MESSAGES",
+    "BindGateway",
+    "Device",
+    "DeviceState",
+    "RegisterDevice",
+    "SetDeviceState",
+    "SetMetadata",
+]
 
 
 class DeviceState(IntEnum):

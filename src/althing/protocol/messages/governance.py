@@ -7,9 +7,41 @@ from typing import ClassVar, Final
 
 from althing.protocol.limits import TX_BYTES_MAX
 from althing.protocol.messages.identity import ACCOUNT_KEYS_MAX, KEY, Key
-from althing.protocol.record import ADDRESS, BOOL, CHAIN_ID, HASH, NAME, UINT, Record, array, blob, integer, of, optional, record, text
+from althing.protocol.record import (
+    ADDRESS,
+    BOOL,
+    CHAIN_ID,
+    HASH,
+    NAME,
+    UINT,
+    Record,
+    array,
+    blob,
+    integer,
+    of,
+    optional,
+    record,
+    text,
+)
 
-__all__ = ["MESSAGES", "Genesis", "GenesisOrganisation", "Organisation", "Parameters", "Quota", "Upgrade", "Validator"]
+__all__ = [
+    "MESSAGES",
+    "AdmitOrganisation",
+    "Genesis",
+    "GenesisNode",
+    "GenesisOrganisation",
+    "GenesisValidator",
+    "Organisation",
+    "Parameters",
+    "Quota",
+    "QuotaUse",
+    "ScheduleUpgrade",
+    "SetOrganisation",
+    "SetParameters",
+    "SetValidator",
+    "Upgrade",
+    "Validator",
+]
 
 ORGANISATIONS_MAX: Final = 1000
 VALIDATORS_MAX: Final = 100
@@ -100,6 +132,15 @@ class GenesisValidator(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class GenesisNode(Record):
+    """A founding node account: without one nobody could bundle the first transaction."""
+
+    name: str = of(NAME)
+    organisation: str = of(NAME)
+    key: Key = of(KEY)
+
+
+@dataclass(frozen=True, slots=True)
 class Genesis(Record):
     """What a chain begins with. Its hash names the chain for ever (docs/spec/genesis.md)."""
 
@@ -112,6 +153,7 @@ class Genesis(Record):
     parameters: Parameters = of(record(Parameters))
     organisations: tuple[GenesisOrganisation, ...] = of(array(record(GenesisOrganisation), ORGANISATIONS_MAX, 1))
     validators: tuple[GenesisValidator, ...] = of(array(record(GenesisValidator), VALIDATORS_MAX, 1))
+    nodes: tuple[GenesisNode, ...] = of(array(record(GenesisNode), ORGANISATIONS_MAX, 1))
 
 
 @dataclass(frozen=True, slots=True)

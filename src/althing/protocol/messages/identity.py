@@ -8,10 +8,36 @@ from typing import ClassVar, Final
 
 from althing.protocol.address import address_of_key
 from althing.protocol.limits import ACCOUNT_KEYS_MAX
-from althing.protocol.record import ADDRESS, BOOL, NAME, UINT, Form, Record, array, blob, integer, of, optional, record, text
+from althing.protocol.record import (
+    ADDRESS,
+    BOOL,
+    NAME,
+    UINT,
+    Form,
+    Record,
+    array,
+    blob,
+    integer,
+    of,
+    optional,
+    record,
+    text,
+)
 from althing.protocol.signatures import Suite, check_public_key
 
-__all__ = ["MESSAGES", "Account", "AccountKind", "AccountStatus", "Key", "KeyEntry", "Role"]
+__all__ = [
+    "MESSAGES",
+    "Account",
+    "AccountKind",
+    "AccountStatus",
+    "CreateAccount",
+    "Key",
+    "KeyEntry",
+    "Role",
+    "RotateKeys",
+    "SetAccountStatus",
+    "SetAttribute",
+]
 
 
 class AccountKind(IntEnum):

@@ -6,10 +6,21 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from althing.protocol.limits import ANCHOR_ROWS_MAX, BATCH_LEAVES_MAX, LOCATOR_CHARS_MAX, LOCATORS_MAX
-from althing.protocol.schema import StreamSchema
 from althing.protocol.record import ADDRESS, HASH, NAME, UINT, Form, Record, array, integer, of, record, text
+from althing.protocol.schema import StreamSchema
 
-__all__ = ["MESSAGES", "Anchor", "AnchorEntry", "AnchorRow", "StreamDefinition", "StreamHead"]
+__all__ = [
+    "MESSAGES",
+    "Anchor",
+    "AnchorEntry",
+    "AnchorRow",
+    "DefineStream",
+    "GatewayHead",
+    "HandOver",
+    "StreamDefinition",
+    "StreamHead",
+    "UpdateStream",
+]
 
 SCHEMA: Final = Form(lambda schema: schema.to_cbor_obj(), StreamSchema.from_cbor_obj)
 COUNT: Final = integer(1, BATCH_LEAVES_MAX)

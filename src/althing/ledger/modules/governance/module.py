@@ -74,6 +74,20 @@ class GovernanceModule:
                 raise ModuleError("governance.validator", "a genesis validator names an unknown organisation")
             check_public_key(Suite.ED25519, validator.public)
             ctx.put(VALIDATORS, validator.public, Validator(validator.public, validator.power, owner.organisation))
+        for node in genesis.nodes:
+            owner = NAMES.get(ctx.state, node.organisation.encode("ascii"))
+            if owner is None:
+                raise ModuleError("governance.node", "a genesis node names an unknown organisation")
+            self.accounts.create(
+                ctx,
+                address=node.key.address,
+                kind=AccountKind.NODE,
+                organisation=owner.organisation,
+                name=node.name,
+                roles=(),
+                threshold=1,
+                keys=(node.key,),
+            )
 
     # --- offered to other modules and to admission ---------------------------------------------------------------
 

@@ -95,9 +95,8 @@ class IdentityModule:
             return True
         for signer in sorted(ctx.signers):
             account = ctx.get(ACCOUNTS, signer)
-            if account is not None and account.organisation == organisation:
-                if Role.ADMIN in account.roles or role in account.roles:
-                    return True
+            if account is not None and account.organisation == organisation and {Role.ADMIN, role} & {*account.roles}:
+                return True
         return False
 
     def require(self, ctx: Context, organisation: bytes, role: Role) -> None:
@@ -114,7 +113,9 @@ class IdentityModule:
     def _create(self, ctx: Context, message: CreateAccount) -> None:
         self.require(ctx, message.organisation, Role.ADMIN)
         if message.kind in (AccountKind.ORGANISATION, AccountKind.DEVICE):
-            raise ModuleError("identity.kind", "organisations are admitted by governance, devices registered by devices")
+            raise ModuleError(
+                "identity.kind", "organisations are admitted by governance, devices registered by devices"
+            )
         self.create(
             ctx,
             address=message.keys[0].address,

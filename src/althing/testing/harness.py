@@ -1,0 +1,142 @@
+"""An in-process chain for tests: a real ledger on the memory backend, blocks on demand, seeded keys, no network, no clock.
+
+chain = LedgerHarness()
+receipt = chain.run(chain.admin, DefineStream(...))
+assert receipt.ok
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from althing.ledger.app import FinalizedBlock, Ledger
+from althing.ledger.state.backend import Backend
+from althing.protocol.bundle import make_bundle
+from althing.protocol.catalog import MessageBody
+from althing.protocol.genesis import genesis_hash
+from althing.protocol.messages.governance import (
+    Genesis,
+    GenesisNode,
+    GenesisOrganisation,
+    GenesisValidator,
+    Parameters,
+    Quota,
+)
+from althing.protocol.messages.identity import AccountKind, CreateAccount, Key
+from althing.protocol.receipt import Receipt
+from althing.protocol.signatures import PrivateKey, Suite
+from althing.protocol.transaction import Transaction, sign_transaction
+from althing.storage.memory import MemoryBackend
+
+__all__ = ["Actor", "LedgerHarness", "default_parameters", "seeded_key"]
+
+GENESIS_TIME = 1_700_000_000
+GAS = 50_000_000
+
+
+def seeded_key(seed: str, suite: Suite = Suite.ED25519) -> PrivateKey:
+    """A key derived from text: the same in every run. For tests only."""
+    return PrivateKey(suite, sha256(b"althing test key " + seed.encode()).digest())
+
+
+def default_parameters() -> Parameters:
+    """Parameters roomy enough for tests."""
+    return Parameters(
+        version=1,
+        governors_threshold=1,
+        tx_lifetime_max_s=600,
+        quota_window_s=60,
+        gas_price_min=0,
+        block_gas_max=10_000_000_000,
+        tx_bytes_max=1024 * 1024,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """An account with its key."""
+
+    key: PrivateKey
+    address: bytes
+
+    @classmethod
+    def seeded(cls, seed: str, suite: Suite = Suite.ED25519) -> Actor:
+        key = seeded_key(seed, suite)
+        return cls(key, Key(suite, key.public).address)
+
+    @property
+    def public(self) -> Key:
+        return Key(self.key.suite, self.key.public)
+
+
+class LedgerHarness:
+    """A chain with one organisation (`admin`), one node account and one gateway account."""
+
+    def __init__(
+        self, *, chain_id: str = "test", backend: Backend | None = None, parameters: Parameters | None = None
+    ) -> None:
+        self.admin = Actor.seeded("admin")
+        self.node = Actor.seeded("node")
+        self.gateway = Actor.seeded("gateway")
+        self.validator = seeded_key("validator")
+        quota = Quota(2**50, 2**50)
+        self.genesis = Genesis(
+            version=1,
+            chain_id=chain_id,
+            time=GENESIS_TIME,
+            initial_height=1,
+            app_version=1,
+            salt=bytes(16),
+            parameters=parameters or default_parameters(),
+            organisations=(GenesisOrganisation("acme", True, 1, (self.admin.public,), quota),),
+            validators=(GenesisValidator(self.validator.public, 10, "acme"),),
+            nodes=(GenesisNode("node-1", "acme", self.node.public),),
+        )
+        self.genesis_hash = genesis_hash(self.genesis)
+        self.ledger = Ledger(backend or MemoryBackend(), self.genesis)
+        self.ledger.init_chain()
+        self.time_s = GENESIS_TIME
+        self.height = 0
+        self._nonce = 0
+        self.blocks: list[FinalizedBlock] = []
+        create = CreateAccount(self.admin.address, AccountKind.GATEWAY, "gw-1", (), 1, (self.gateway.public,))
+        assert self.run(self.admin, create).ok
+
+    def sign(
+        self, actors: Actor | list[Actor], *messages: MessageBody, expiry: int | None = None, gas: int = GAS
+    ) -> bytes:
+        """A signed transaction; the first actor pays."""
+        signers = [actors] if isinstance(actors, Actor) else actors
+        self._nonce += 1
+        transaction = Transaction(
+            signers=tuple(sorted(actor.address for actor in signers)),
+            payer=signers[0].address,
+            gas_limit=gas,
+            fee=0,
+            expiry=self.time_s + 300 if expiry is None else expiry,
+            nonce=self._nonce.to_bytes(8, "big"),
+            messages=messages,
+        )
+        return sign_transaction(transaction, [actor.key for actor in signers], self.genesis_hash)
+
+    def block(self, *transactions: bytes, seconds: int = 1) -> list[Receipt]:
+        """Execute and commit a block of one bundle (none without transactions); the receipts in order."""
+        items: tuple[bytes, ...] = ()
+        if transactions:
+            items = (make_bundle(self.node.key, self.node.address, transactions, self.genesis_hash),)
+        return self.block_of(items, seconds=seconds)
+
+    def block_of(self, items: tuple[bytes, ...], *, seconds: int = 1) -> list[Receipt]:
+        """Execute and commit a block of engine items."""
+        self.height += 1
+        self.time_s += seconds
+        block_hash = sha256(b"block" + self.height.to_bytes(8, "big")).digest()
+        done = self.ledger.finalize(self.height, self.time_s * 1_000_000_000, block_hash, items)
+        self.ledger.commit()
+        self.blocks.append(done)
+        return [Receipt.from_bytes(data) for bundle in done.result.bundles for data in bundle.receipts]
+
+    def run(self, actors: Actor | list[Actor], *messages: MessageBody) -> Receipt:
+        """One transaction in a block of its own."""
+        return self.block(self.sign(actors, *messages))[0]
