@@ -67,11 +67,13 @@ def _check_depth(body: bytes) -> None:
     brackets = body.translate(None, _ALL_BUT_MARKS).replace(b'""', b"")
     if b'"' in brackets:
         brackets = b"".join(brackets.split(b'"')[::2])
-    # 2. Innermost pairs vanish level by level; what is left after the deepest level allowed is walked.
-    for _ in range(JSON_DEPTH_MAX):
-        if not brackets:
+    # 2. Innermost pairs vanish, one or two levels a round, so what is gone after these rounds was not too deep.
+    left = brackets
+    for _ in range(JSON_DEPTH_MAX // 2):
+        if not left:
             return
-        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        left = left.replace(b"{}", b"").replace(b"[]", b"")
+    # 3. Otherwise the levels are counted.
     depth = 0
     for bracket in brackets:
         depth += 1 if bracket in b"[{" else -1

@@ -13,7 +13,30 @@ from typing import Final, NamedTuple
 
 from althing.protocol.errors import PayloadError
 
-__all__ = ["NS", "Flag", "Kind", "Reading", "Resolved", "Thresholds", "Value", "flag_names", "timing_flags"]
+__all__ = [
+    "BACKFILL",
+    "BAD_TIME",
+    "BAD_VALUE",
+    "FUTURE",
+    "KIND_MISMATCH",
+    "LATE",
+    "MISSING",
+    "NO_CLOCK",
+    "NS",
+    "OUT_OF_ORDER",
+    "OUT_OF_RANGE",
+    "UNIT_MISMATCH",
+    "UNKNOWN_QUANTITY",
+    "UNKNOWN_UNIT",
+    "Flag",
+    "Kind",
+    "Reading",
+    "Resolved",
+    "Thresholds",
+    "Value",
+    "flag_names",
+    "timing_flags",
+]
 
 NS: Final = 1_000_000_000
 

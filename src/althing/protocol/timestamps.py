@@ -7,7 +7,6 @@ resolution repeated years later could differ. docs/spec/payloads.md §7 is the n
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -30,15 +29,8 @@ _TOKEN: Final = re.compile(r"YYYY|MM|DD|HH|mm|ss|S+|\[|\]|[-/:., TtZ_]")
 _WIDTH: Final = {"YYYY": 4, "MM": 2, "DD": 2, "HH": 2, "mm": 2, "ss": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """A compiled time pattern."""
-
-    regex: re.Pattern[str]
-
-
 @lru_cache(maxsize=256)
-def compile_pattern(pattern: str) -> Pattern:
+def compile_pattern(pattern: str) -> re.Pattern[str]:
     """A pattern like `YYYY-MM-DD HH:mm[:ss[.SSS]]`: each token at most once, optional groups in brackets."""
     if not 0 < len(pattern) <= PATTERN_CHARS_MAX:
         raise _bad(pattern, f"is empty or longer than {PATTERN_CHARS_MAX}")
@@ -74,7 +66,7 @@ def compile_pattern(pattern: str) -> Pattern:
         raise _bad(pattern, "needs YYYY, MM and DD")
     if any(finer in seen and coarser not in seen for coarser, finer in (("HH", "mm"), ("mm", "ss"), ("ss", "S"))):
         raise _bad(pattern, "has a finer part of the time without the coarser one")
-    return Pattern(re.compile("".join(parts)))
+    return re.compile("".join(parts))
 
 
 def parse_time(value: Any, form: str, offset_minutes: int) -> int | None:
@@ -87,7 +79,7 @@ def parse_time(value: Any, form: str, offset_minutes: int) -> int | None:
         return _unix(value, shift)
     if type(value) is not str or len(value) > 2 * PATTERN_CHARS_MAX:
         return None
-    match = (_RFC3339 if form == "rfc3339" else compile_pattern(form).regex).fullmatch(value)
+    match = (_RFC3339 if form == "rfc3339" else compile_pattern(form)).fullmatch(value)
     return None if match is None else _civil(match.groupdict(), offset_minutes, leap=form == "rfc3339")
 
 
