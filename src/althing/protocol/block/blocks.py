@@ -33,12 +33,12 @@ _EVIDENCE_MAX = 10_000
 
 def data_hash(txs: Sequence[bytes]) -> bytes:
     """`data_hash` of a header: the leaves are SHA-256 of each transaction (`Txs.Hash`)."""
-    return root(sha256(tx).digest() for tx in txs)
+    return root_of([leaf_hash(sha256(tx).digest()) for tx in txs])
 
 
 def evidence_hash(evidence: Sequence[bytes]) -> bytes:
     """`evidence_hash` of a header (`EvidenceList.Hash`): the leaves are the messages inside each Evidence's `oneof`."""
-    return root(_evidence_leaf(item) for item in evidence)
+    return root_of([leaf_hash(_evidence_leaf(item)) for item in evidence])
 
 
 def _evidence_leaf(item: bytes) -> bytes:
@@ -79,8 +79,8 @@ def data_bytes_max(block_bytes_max: int, evidence_bytes: int, validator_count: i
 
 def part_set(encoded_block: bytes) -> tuple[int, bytes]:
     """Number of 64 KiB parts of an encoded block and the root over them (`NewPartSetFromData`)."""
-    parts = [encoded_block[i : i + PART_BYTES] for i in range(0, len(encoded_block), PART_BYTES)]
-    return len(parts), root(parts)
+    starts = range(0, len(encoded_block), PART_BYTES)
+    return len(starts), root_of([leaf_hash(encoded_block[i : i + PART_BYTES]) for i in starts])
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class Commit:
 
     def hash(self) -> bytes:
         """`last_commit_hash` of the next header (`Commit.Hash`)."""
-        return root(signature.encode() for signature in self.signatures)
+        return root_of([leaf_hash(signature.encode()) for signature in self.signatures])
 
     def sign_bytes(self, chain_id: str, index: int) -> bytes:
         """What the validator at `index` signed; its entry must not be absent."""

@@ -105,24 +105,23 @@ class Header:
 
         Scalars are leaves in the form of google.protobuf wrappers: the value as field 1, empty when it is a default.
         """
-        return root(
-            (
-                self._version(),
-                bytes_field(1, self.chain_id.encode()),
-                int_field(1, self.height),
-                self.time.encode(),
-                self.last_block_id.encode(),
-                bytes_field(1, self.last_commit_hash),
-                bytes_field(1, self.data_hash),
-                bytes_field(1, self.validators_hash),
-                bytes_field(1, self.next_validators_hash),
-                bytes_field(1, self.consensus_hash),
-                bytes_field(1, self.app_hash),
-                bytes_field(1, self.last_results_hash),
-                bytes_field(1, self.evidence_hash),
-                bytes_field(1, self.proposer_address),
-            )
+        leaves = (
+            self._version(),
+            bytes_field(1, self.chain_id.encode()),
+            int_field(1, self.height),
+            self.time.encode(),
+            self.last_block_id.encode(),
+            bytes_field(1, self.last_commit_hash),
+            bytes_field(1, self.data_hash),
+            bytes_field(1, self.validators_hash),
+            bytes_field(1, self.next_validators_hash),
+            bytes_field(1, self.consensus_hash),
+            bytes_field(1, self.app_hash),
+            bytes_field(1, self.last_results_hash),
+            bytes_field(1, self.evidence_hash),
+            bytes_field(1, self.proposer_address),
         )
+        return root_of([leaf_hash(leaf) for leaf in leaves])
 
     def encode(self) -> bytes:
         """tendermint.types.Header."""

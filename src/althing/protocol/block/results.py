@@ -32,4 +32,4 @@ class TxResult:
 
 def results_hash(results: Iterable[TxResult]) -> bytes:
     """`last_results_hash` of the next header (`ABCIResults.Hash`)."""
-    return root(result.encode() for result in results)
+    return root_of([leaf_hash(result.encode()) for result in results])

@@ -99,7 +99,7 @@ class ValidatorSet:
 
     def hash(self) -> bytes:
         """`validators_hash` of a header (`ValidatorSet.Hash`)."""
-        return root(v.encode_simple() for v in self.validators)
+        return root_of([leaf_hash(v.encode_simple()) for v in self.validators])
 
     def find(self, address: bytes) -> Validator | None:
         """The validator with this address, if any."""
