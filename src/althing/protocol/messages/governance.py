@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from althing.protocol.limits import TX_BYTES_MAX
-from althing.protocol.messages.identity import ACCOUNT_KEYS_MAX, KEY, Key
+from althing.protocol.limits import ACCOUNT_KEYS_MAX, TX_BYTES_MAX
+from althing.protocol.messages.identity import KEY, Key
 from althing.protocol.record import (
     ADDRESS,
     BOOL,

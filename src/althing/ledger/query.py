@@ -1,0 +1,268 @@
+"""Reads of committed state at one version, typed and with proofs. Safe from any thread, also while blocks commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+from althing.ledger.modules.devices.state import DEVICES
+from althing.ledger.modules.governance.state import (
+    NAMES,
+    ORGANISATIONS,
+    PARAMETERS,
+    UPGRADE,
+    VALIDATORS,
+    VERSIONS,
+    Versions,
+)
+from althing.ledger.modules.identity.state import ACCOUNTS, ATTRIBUTES
+from althing.ledger.modules.streams.state import (
+    COUNT,
+    DEFINITIONS,
+    GATEWAYS,
+    HEADS,
+    NUMBERS,
+    SCHEMAS,
+    log_name,
+    own_number,
+)
+from althing.ledger.runtime import logs
+from althing.ledger.runtime.errors import NotFoundError
+from althing.ledger.runtime.headers import HEADER_LOG, HEADERS
+from althing.ledger.runtime.overlay import R, Table
+from althing.ledger.runtime.replay import EXECUTED, Location
+from althing.ledger.state.store import StateStore
+from althing.ledger.state.view import StateView
+from althing.protocol.address import format_address, is_name
+from althing.protocol.messages.devices import Device
+from althing.protocol.messages.governance import Organisation, Parameters, Upgrade, Validator
+from althing.protocol.messages.identity import Account
+from althing.protocol.messages.streams import AnchorRow, GatewayHead, StreamDefinition, StreamHead
+from althing.protocol.record import Record
+from althing.protocol.stateproof import AbsenceProof, PresenceProof
+
+__all__ = ["LedgerView", "RowProof", "StateAnswer", "find_transaction"]
+
+
+@dataclass(frozen=True, slots=True)
+class StateAnswer:
+    """A state key's value, or None, with the proof of presence or absence at `version`."""
+
+    version: int
+    key: bytes
+    value: bytes | None
+    proof: PresenceProof | AbsenceProof
+
+
+@dataclass(frozen=True, slots=True)
+class RowProof:
+    """The ledger's part of a reading's proof, all at one version: row, its log path, the stream's head and definition."""
+
+    row: AnchorRow
+    row_bytes: bytes
+    row_index: int
+    row_path: tuple[bytes, ...]
+    head: StateAnswer
+    definition: StreamDefinition
+    definition_bytes: bytes
+
+
+class LedgerView:
+    """The state at `version` (default: the latest). StateError `state.pruned` when that is gone."""
+
+    def __init__(self, store: StateStore, version: int | None = None) -> None:
+        self._store = store
+        self._view: StateView = store.view(version)
+
+    @property
+    def version(self) -> int:
+        return self._view.version
+
+    @property
+    def root(self) -> bytes:
+        return self._view.root
+
+    # --- as the runtime's typed tables read -------------------------------------------------------------------------
+
+    def get(self, key: bytes, cls: type[R]) -> R | None:
+        data = self._view.get(key)
+        return None if data is None else cls.from_bytes(data)
+
+    def scan(self, prefix: bytes, cls: type[R]) -> Iterator[tuple[bytes, R]]:
+        for key, data in self._view.scan(prefix):
+            yield key, cls.from_bytes(data)
+
+    def side_get(self, table: str, key: bytes) -> bytes | None:
+        with self._store.backend.read() as snapshot:
+            return snapshot.get(table, key)
+
+    def put(self, key: bytes, value: Record) -> NoReturn:
+        raise AssertionError("a committed version is read only")
+
+    def delete(self, key: bytes) -> NoReturn:
+        raise AssertionError("a committed version is read only")
+
+    def side_put(self, table: str, key: bytes, value: bytes) -> NoReturn:
+        raise AssertionError("a committed version is read only")
+
+    def prove(self, key: bytes) -> StateAnswer:
+        value, proof = self._view.prove(key)
+        return StateAnswer(self.version, key, value, proof)
+
+    def page(self, table: Table[R], after: bytes | None, limit: int) -> list[tuple[bytes, R]]:
+        """At most `limit` records of a table in byte order of own keys, behind own key `after`."""
+        start = None if after is None else table.key(after) + b"\x00"
+        found = self._view.scan(table.prefix, start=start, limit=limit)
+        return [(key[len(table.prefix) :], table.cls.from_bytes(data)) for key, data in found]
+
+    # --- governance and identity ------------------------------------------------------------------------------------
+
+    def parameters(self) -> Parameters:
+        found = PARAMETERS.get(self, b"")
+        assert found is not None, "genesis writes the parameters"
+        return found
+
+    def versions(self) -> Versions:
+        found = VERSIONS.get(self, b"")
+        assert found is not None, "genesis writes the versions"
+        return found
+
+    def upgrade(self) -> Upgrade | None:
+        return UPGRADE.get(self, b"")
+
+    def organisations(self) -> list[Organisation]:
+        return [organisation for _, organisation in ORGANISATIONS.scan(self)]
+
+    def organisation_by_name(self, name: str) -> Organisation | None:
+        owner = NAMES.get(self, name.encode("ascii")) if is_name(name) else None
+        return None if owner is None else ORGANISATIONS.get(self, owner.organisation)
+
+    def validators(self) -> list[Validator]:
+        return [validator for _, validator in VALIDATORS.scan(self)]
+
+    def account(self, address: bytes) -> Account:
+        found = ACCOUNTS.get(self, address)
+        if found is None:
+            raise NotFoundError("query.account", f"there is no account {format_address(address)}")
+        return found
+
+    def attributes(self, address: bytes) -> list[tuple[str, str]]:
+        prefix = ATTRIBUTES.prefix + address
+        found = self.scan(prefix, ATTRIBUTES.cls)
+        return [(key[len(prefix) :].decode("ascii"), attribute.value) for key, attribute in found]
+
+    # --- devices and streams ----------------------------------------------------------------------------------------
+
+    def device(self, name: str) -> Device:
+        found = DEVICES.get(self, name.encode("ascii")) if is_name(name) else None
+        if found is None:
+            raise NotFoundError("query.device", f"there is no device {name}", hint="list them: althing device list")
+        return found
+
+    def devices(self, after: str | None, limit: int) -> list[Device]:
+        """Devices by name, behind `after`."""
+        return [device for _, device in self.page(DEVICES, None if after is None else after.encode("ascii"), limit)]
+
+    def stream_count(self) -> int:
+        count = COUNT.get(self, b"")
+        return 0 if count is None else count.value
+
+    def stream(self, path: str) -> StreamDefinition:
+        number = NUMBERS.get(self, path.encode("ascii")) if path.isascii() and 0 < len(path) < 200 else None
+        if number is None:
+            raise NotFoundError("query.stream", f"there is no stream {path}", hint="list them: althing stream list")
+        return self.stream_by_number(number.value)
+
+    def stream_by_number(self, number: int) -> StreamDefinition:
+        found = DEFINITIONS.get(self, own_number(number))
+        if found is None:
+            raise NotFoundError("query.stream", f"there is no stream number {number}")
+        return found
+
+    def streams(self, after: int | None, limit: int) -> list[StreamDefinition]:
+        """Definitions by number, behind `after`."""
+        return [d for _, d in self.page(DEFINITIONS, None if after is None else own_number(after), limit)]
+
+    def streams_of(self, device: str) -> list[StreamDefinition]:
+        prefix = NUMBERS.prefix + device.encode("ascii") + b"/"
+        return [self.stream_by_number(number.value) for _, number in self.scan(prefix, NUMBERS.cls)]
+
+    def definition_at(self, number: int, schema_version: int) -> StreamDefinition:
+        """The definition as it was with a schema version, to resolve what was anchored under it."""
+        present = self.stream_by_number(number)
+        if present.schema_version == schema_version:
+            return present
+        found = SCHEMAS.get(self, own_number(number) + schema_version.to_bytes(4, "big"))
+        if found is None:
+            raise NotFoundError("query.schema", f"stream {present.path} has no schema version {schema_version}")
+        return found
+
+    def head(self, number: int) -> StreamHead:
+        found = HEADS.get(self, own_number(number))
+        if found is None:
+            raise NotFoundError("query.stream", f"there is no stream number {number}")
+        return found
+
+    def gateway_head(self, gateway: bytes) -> GatewayHead:
+        return GATEWAYS.get(self, gateway) or GatewayHead(0, bytes(32), 0)
+
+    def row(self, number: int, index: int) -> tuple[AnchorRow, bytes]:
+        """Entry `index` of a stream's log, decoded and as bytes."""
+        data = logs.entry(self, log_name(number), index)
+        assert data is not None, "a log has all entries below its size"
+        return AnchorRow.from_bytes(data), data
+
+    def row_of(self, number: int, sequence: int) -> int:
+        """Index of the row that covers a sequence, by bisection; NotFoundError `query.sequence` beyond the anchored ones."""
+        head = self.head(number)
+        if not 0 <= sequence < head.next_sequence:
+            raise NotFoundError(
+                "query.sequence",
+                f"sequence {sequence} is not anchored; the stream's next is {head.next_sequence}",
+                hint="wait for the next batch",
+            )
+        low, high = 0, head.log_size - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.row(number, middle)[0].first <= sequence:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def row_proof(self, path: str, sequence: int) -> RowProof:
+        """The ledger's part of the proof of (stream, sequence)."""
+        definition = self.stream(path)
+        number = definition.id
+        head = self.head(number)
+        index = self.row_of(number, sequence)
+        row, row_bytes = self.row(number, index)
+        row_path = tuple(logs.path(self, log_name(number), index, head.log_size))
+        answer = self.prove(HEADS.key(own_number(number)))
+        return RowProof(row, row_bytes, index, row_path, answer, definition, definition.to_bytes())
+
+    def account_proof(self, address: bytes) -> StateAnswer:
+        return self.prove(ACCOUNTS.key(address))
+
+    def header_log(self) -> tuple[int, StateAnswer]:
+        """Size of the header log, and the proof of its head."""
+        head = HEADERS.get(self, b"")
+        return (0 if head is None else head.size), self.prove(HEADERS.key(b""))
+
+    def header_entry(self, index: int, size: int) -> tuple[bytes, tuple[bytes, ...]]:
+        """An entry of the header log and its path in the log of `size`."""
+        data = logs.entry(self, HEADER_LOG, index)
+        assert data is not None, "a log has all entries below its size"
+        return data, tuple(logs.path(self, HEADER_LOG, index, size))
+
+
+def find_transaction(store: StateStore, tx_id: bytes) -> Location:
+    """Where a transaction was executed, or NotFoundError `query.transaction`."""
+    with store.backend.read() as snapshot:
+        data = snapshot.get(EXECUTED, tx_id)
+    if data is None:
+        raise NotFoundError(
+            "query.transaction", "no such transaction was executed", hint="it may be pending or expired"
+        )
+    return Location.from_bytes(data)
