@@ -161,9 +161,11 @@ class Connection(asyncio.Protocol):
     # --- reading
 
     def _process(self, data: bytes) -> None:
-        data, frames, error = self._framer.feed(data)
         done = 0
         try:
+            if self._state == "new" and data[0] >> 4 != CONNECT and not self._framer.held:
+                raise malformed("the first packet is not CONNECT")  # [MQTT-3.1.0-1]; also HTTP, TLS and the like
+            data, frames, error = self._framer.feed(data)
             for first, start, stop in frames:
                 if self._state == "open":
                     if first >> 4 == PUBLISH:
@@ -186,8 +188,6 @@ class Connection(asyncio.Protocol):
             self._fail(failure)
 
     def _first_packet(self, data: bytes, first: int, start: int, stop: int) -> None:
-        if first >> 4 != CONNECT:
-            raise malformed("the first packet is not CONNECT")  # [MQTT-3.1.0-1]
         connect = decode_connect(data, first, start, stop)
         self._level = connect.level
         self._problem_information = connect.problem_information

@@ -253,10 +253,9 @@ class Inbox:
 
     def decided(self, arrival: _Arrival, outcome: Outcome) -> None:
         """The intake's answer; may come after the connection, and even the session, is gone."""
-        if arrival is self._probe:
+        probed = arrival is self._probe
+        if probed:
             self._probe = None
-            if not isinstance(outcome, Busy):
-                self._resume()
         if isinstance(outcome, Accepted):
             self._accepted(arrival, outcome)
         elif isinstance(outcome, Refused):
@@ -267,6 +266,8 @@ class Inbox:
         else:
             self.hub.metrics.busy_retries += 1
             self._stall(arrival)
+        if probed and not isinstance(outcome, Busy):
+            self._resume()
 
     def _resume(self) -> None:
         waiting, self._stalled = self._stalled, []
