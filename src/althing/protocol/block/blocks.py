@@ -9,9 +9,9 @@ from hashlib import sha256
 from althing.protocol.block.commit import COMMIT_BYTES_MAX, Commit
 from althing.protocol.block.header import HEADER_BYTES_MAX, BlockId, Header
 from althing.protocol.block.params import BLOCK_BYTES_MAX
-from althing.protocol.merkle import leaf_hash, root_of
 from althing.protocol.block.wire import WireReader, message_field, uvarint
 from althing.protocol.errors import ProtocolError
+from althing.protocol.merkle import leaf_hash, root_of
 
 __all__ = [
     "PART_BYTES",

@@ -7,7 +7,6 @@ from enum import IntEnum
 
 from althing.protocol.block.header import BlockId
 from althing.protocol.block.times import TIMESTAMP_BYTES_MAX, ZERO_TIME, Timestamp
-from althing.protocol.merkle import leaf_hash, root_of
 from althing.protocol.block.validators import VALIDATORS_MAX, ValidatorSet
 from althing.protocol.block.wire import (
     WireReader,
@@ -18,6 +17,7 @@ from althing.protocol.block.wire import (
     sfixed64_field,
 )
 from althing.protocol.errors import ProtocolError
+from althing.protocol.merkle import leaf_hash, root_of
 
 __all__ = ["COMMIT_BYTES_MAX", "BlockIdFlag", "Commit", "CommitSig", "median_time", "precommit_sign_bytes"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from althing.protocol.block.times import TIMESTAMP_BYTES_MAX, Timestamp
-from althing.protocol.merkle import leaf_hash, root_of
 from althing.protocol.block.wire import WireReader, bytes_field, int_field, message_field
 from althing.protocol.errors import ProtocolError
+from althing.protocol.merkle import leaf_hash, root_of
 
 __all__ = ["BLOCK_VERSION", "CHAIN_ID_BYTES_MAX", "HEADER_BYTES_MAX", "ZERO_BLOCK_ID", "BlockId", "Header"]
 

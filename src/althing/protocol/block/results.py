@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from althing.protocol.merkle import leaf_hash, root_of
 from althing.protocol.block.wire import bytes_field, int_field
+from althing.protocol.merkle import leaf_hash, root_of
 
 __all__ = ["TxResult", "results_hash"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 
-from althing.protocol.merkle import leaf_hash, root_of
 from althing.protocol.block.wire import WireReader, bytes_field, int_field, message_field
 from althing.protocol.errors import ProtocolError
+from althing.protocol.merkle import leaf_hash, root_of
 
 __all__ = ["TOTAL_POWER_MAX", "VALIDATORS_MAX", "Validator", "ValidatorSet", "validator_address"]
 
