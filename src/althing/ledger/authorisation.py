@@ -33,12 +33,12 @@ class SignatureCache:
 
     def add(self, key: Key, signature: Signature) -> None:
         """Remember that `signature` verified under `key`."""
-        if len(self._known) >= _CACHE_MAX:
-            del self._known[next(iter(self._known))]
+        if len(self._known) >= _CACHE_MAX:  # all at once: one operation, safe beside other threads
+            self._known.clear()
         self._known[(int(key.suite), key.public, signature.signed, signature.value)] = None
 
     def holds(self, key: Key, signature: Signature) -> bool:
-        """True when the signature is known to verify, or verifies now. Known ones are forgotten: execution is once."""
+        """True when the signature is known to verify, or verifies now."""
         entry = (int(key.suite), key.public, signature.signed, signature.value)
         if entry in self._known:
             return True

@@ -51,6 +51,7 @@ class BundleResult:
     gas_wanted: int
     gas_used: int
     receipts: tuple[bytes, ...]
+    tx_ids: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +140,17 @@ class _Run:
             else:
                 raise TxError("bundle.signature", "the bundle's signature is not that of an active key of its node")
         except (ProtocolError, RefusedError) as exc:
-            return BundleResult(CODE_BUNDLE, exc.code, b"", 0, 0, ())
+            return BundleResult(CODE_BUNDLE, exc.code, b"", 0, 0, (), ())
         receipts = []
+        tx_ids = []
         gas_wanted = gas_used = 0
         for index, data in enumerate(bundle.transactions):
             wanted, receipt = self._transaction(data, Location(self._block.height, number, index), node.organisation)
             gas_wanted += wanted
             gas_used += receipt.gas_used
             receipts.append(receipt.to_bytes())
-        return BundleResult(0, "", receipts_root(receipts), gas_wanted, gas_used, tuple(receipts))
+            tx_ids.append(receipt.tx_id)
+        return BundleResult(0, "", receipts_root(receipts), gas_wanted, gas_used, tuple(receipts), tuple(tx_ids))
 
     def _transaction(self, data: bytes, location: Location, bundler: bytes) -> tuple[int, Receipt]:
         # 3

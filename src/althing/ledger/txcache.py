@@ -22,8 +22,8 @@ class TxCache:
         found = self._entries.get(data)
         if found is None:
             found = parse_transaction(data, genesis_hash)
-            if len(self._entries) >= _ENTRIES_MAX:
-                del self._entries[next(iter(self._entries))]
+            if len(self._entries) >= _ENTRIES_MAX:  # all at once: one operation, safe beside other threads
+                self._entries.clear()
             self._entries[data] = found
         return found
 

@@ -1,12 +1,16 @@
-"""How versions are kept: every table holds the newest record, an undo table what each version replaced.
+"""How versions are kept: tables hold the newest records, undo tables what each version replaced.
 
-    record      = version written (8 bytes) ‖ content;   empty content: deleted at that version
-    undo key    = version ‖ key;    undo value = deleted?(1 byte) ‖ the record before (nothing: there was none)
-    versions    : version → root[32] ‖ kind of the root's record ‖ number of keys (8 bytes)
+    tree        : leaf key → version ‖ leaf hash[32] ‖ length of key ‖ key ‖ value;   page key → version ‖ page
+                  (8 bytes of version; nothing behind it: removed at that version)
+    order       : key → nothing; lists every key that some kept version has
+    undo tables : version ‖ record key → how ‖ what:
+                  NEW (there was no record), WHOLE ‖ record before, SLOTS ‖ version before ‖ changed slots of a page,
+                  REMOVED ‖ record before (the version removed it: pruning looks for the dead record)
+    versions    : version → root[32] ‖ kind of the root ‖ number of keys (8 bytes)
     meta "span" = oldest readable version ‖ latest version ‖ version up to which undo entries are swept
 
 Undo entries of one version lie together and are appended in order: cheap to write, cheap to drop, and a version is
-taken back by writing them over the current records. Reading at an old version follows a key's undo entries back.
+taken back by applying them to the current records. Reading at an old version follows a record's undo entries back.
 """
 
 from __future__ import annotations
@@ -15,32 +19,42 @@ from dataclasses import dataclass
 from typing import Final
 
 from althing.ledger.state.backend import Snapshot
+from althing.ledger.state.tree import restore_slots
 from althing.protocol.errors import StateError
 
 __all__ = [
+    "LEAF_UNDO",
     "META",
-    "NAMES",
+    "NEW",
+    "ORDER",
+    "PAGE_UNDO",
+    "REMOVED",
+    "SLOTS",
     "SPAN_KEY",
     "TREE",
-    "UNDO_OF",
-    "VALUES",
     "VERSIONS",
+    "WHOLE",
     "Span",
     "VersionRecord",
-    "content_at",
+    "key_in",
+    "leaf_content",
     "read_span",
     "read_version",
-    "undo_entry",
+    "record_at",
+    "record_before",
+    "value_in",
     "version_key",
 ]
 
 META: Final = "state.meta"
 VERSIONS: Final = "state.versions"
-VALUES: Final = "state.values"
 TREE: Final = "state.tree"
-NAMES: Final = "state.names"  # path → key, for proofs that must name a neighbour; a fact, so not versioned
-UNDO_OF: Final = {VALUES: "state.values.undo", TREE: "state.tree.undo"}
+ORDER: Final = "state.order"
+LEAF_UNDO: Final = "state.leaf.undo"
+PAGE_UNDO: Final = "state.page.undo"
 SPAN_KEY: Final = b"span"
+
+NEW, WHOLE, SLOTS, REMOVED = b"\x00", b"\x01", b"\x02", b"\x03"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +84,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """What one version is: its root, what kind of record holds the root, and how many keys it has."""
+    """What one version is: its root, what kind of slot the root is, and how many keys it has."""
 
     root: bytes
     kind: int
@@ -100,17 +114,35 @@ def read_version(snapshot: Snapshot, version: int) -> VersionRecord:
     return VersionRecord(raw[:32], raw[32], int.from_bytes(raw[33:], "big"))
 
 
-def content_at(snapshot: Snapshot, table: str, key: bytes, record: bytes | None, version: bytes) -> bytes | None:
-    """The content of `key` at `version`, given its current record; None when it was absent."""
-    while record is not None and record[:8] > version:
-        entry = snapshot.get(UNDO_OF[table], record[:8] + key)
-        assert entry is not None, "an undo entry is missing"
-        record = entry[1:] or None
-    if record is None or len(record) == 8:
+def leaf_content(leaf: bytes, key: bytes, value: bytes) -> bytes:
+    """What a leaf record holds behind its version."""
+    return leaf + bytes((len(key),)) + key + value
+
+
+def key_in(record: bytes) -> bytes:
+    """The key in a live leaf record."""
+    return record[41 : 41 + record[40]]
+
+
+def value_in(record: bytes) -> bytes:
+    """The value in a live leaf record."""
+    return record[41 + record[40] :]
+
+
+def record_before(record: bytes, entry: bytes) -> bytes | None:
+    """The record that `entry` says was there before `record`; None when there was none."""
+    how = entry[:1]
+    if how == NEW:
         return None
-    return record[8:]
+    if how == SLOTS:
+        return entry[1:9] + restore_slots(record[8:], entry[9:])
+    return entry[1:]
 
 
-def undo_entry(*, deleted: bool, before: bytes | None) -> bytes:
-    """`deleted` marks that the version removed the key, so that pruning knows to look for a dead record."""
-    return (b"\x01" if deleted else b"\x00") + (before or b"")
+def record_at(snapshot: Snapshot, undo: str, key: bytes, record: bytes | None, version: bytes) -> bytes | None:
+    """The live record of `key` at `version`, given the current one; None when it was absent."""
+    while record is not None and record[:8] > version:
+        entry = snapshot.get(undo, record[:8] + key)
+        assert entry is not None, "an undo entry is missing"
+        record = record_before(record, entry)
+    return None if record is None or len(record) == 8 else record

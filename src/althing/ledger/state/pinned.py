@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from althing.ledger.state.backend import Snapshot
-from althing.ledger.state.history import VALUES
+from althing.ledger.state.history import TREE, value_in
+from althing.ledger.state.nodes import path_of
 from althing.ledger.state.store import StateStore
+from althing.ledger.state.tree import leaf_key
 from althing.ledger.state.view import StateView
 
 __all__ = ["PinnedView", "pinned"]
@@ -27,9 +29,8 @@ class PinnedView:
         return self._view.version
 
     def get(self, key: bytes) -> bytes | None:
-        # The values table holds the newest record of each key: 8 bytes of version, then the value (empty: deleted).
-        record = self._snapshot.get(VALUES, key)
-        return record[8:] if record is not None and len(record) > 8 else None
+        record = self._snapshot.get(TREE, leaf_key(path_of(key)))
+        return value_in(record) if record is not None and len(record) > 8 else None
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         return self._view.scan(prefix)

@@ -13,23 +13,28 @@ from typing import Final
 
 from althing.ledger.state.backend import Backend, Batch, Snapshot
 from althing.ledger.state.history import (
+    LEAF_UNDO,
     META,
-    NAMES,
+    NEW,
+    ORDER,
+    PAGE_UNDO,
+    REMOVED,
+    SLOTS,
     SPAN_KEY,
     TREE,
-    UNDO_OF,
-    VALUES,
     VERSIONS,
+    WHOLE,
     Span,
     VersionRecord,
+    leaf_content,
     read_span,
     read_version,
-    undo_entry,
     version_key,
 )
 from althing.ledger.state.nodes import EMPTY
 from althing.ledger.state.pruning import rollback_batch, sweep_batch
-from althing.ledger.state.tree import TreeUpdate
+from althing.ledger.state.records import CurrentRecords
+from althing.ledger.state.tree import Change, TreeUpdate, encode_slots
 from althing.ledger.state.view import StateView
 from althing.protocol.errors import StateError
 
@@ -166,64 +171,59 @@ def _checked_extra(extra: Batch | None) -> Batch:
 def _stage(
     snapshot: Snapshot, version: bytes, before: VersionRecord, writes: Mapping[bytes, bytes | None]
 ) -> tuple[dict[str, dict[bytes, bytes | None]], VersionRecord]:
-    """The batch of a version: 1. values with their undo entries, 2. the tree's records with theirs."""
-    values: dict[bytes, bytes | None] = {}
-    values_undo: dict[bytes, bytes | None] = {}
-    names: dict[bytes, bytes | None] = {}
-    leaves: list[tuple[bytes, bytes | None]] = []
+    """The batch of a version: 1. leaves with their undo entries, in path order, 2. pages with theirs."""
+    tree: dict[bytes, bytes | None] = {}
+    order: dict[bytes, bytes | None] = {}
+    leaf_undo: dict[bytes, bytes | None] = {}
+    changes: list[Change] = []
     keys = before.keys
     # 1.
-    ordered = sorted(writes)
-    for key, old in zip(ordered, snapshot.get_many(VALUES, ordered), strict=True):
+    ordered = sorted([(sha256(key).digest(), key) for key in writes])
+    records = snapshot.get_many(TREE, [path + b"\xff" for path, _ in ordered])
+    for (path, key), old in zip(ordered, records, strict=True):
         value = writes[key]
+        record_key = path + b"\xff"
         present = old is not None and len(old) > 8
         if value is None:
-            if not present:
-                continue
-            path = sha256(key).digest()
-            values[key] = version
-            values_undo[version + key] = undo_entry(deleted=True, before=old)
-            leaves.append((path, None))
-            keys -= 1
+            if present:
+                assert old is not None
+                tree[record_key] = version
+                leaf_undo[version + record_key] = REMOVED + old
+                changes.append((path, None, True))
+                keys -= 1
             continue
-        record = version + value
-        if present:
-            assert old is not None
-            if old[8:] == value:
-                continue
-            path = sha256(key).digest()
+        leaf = sha256(b"\x00" + path + sha256(value).digest()).digest()
+        if old is None:
+            order[key] = b""
+            leaf_undo[version + record_key] = NEW
         else:
-            path = sha256(key).digest()
+            if old[8:40] == leaf:
+                continue
+            leaf_undo[version + record_key] = WHOLE + old
+        if not present:
             keys += 1
-            names[path] = key
-        values[key] = record
-        values_undo[version + key] = b"\x00" + (old or b"")
-        leaves.append((path, sha256(b"\x00" + path + sha256(value).digest()).digest()))
-    if not leaves:
+        tree[record_key] = version + leaf_content(leaf, key, value)
+        changes.append((path, leaf, present))
+    if not changes:
         return {}, before
     # 2.
-    leaves.sort()
-    loaded: dict[bytes, bytes | None] = {}
-
-    def load(key: bytes) -> bytes | None:
-        record = loaded[key] = snapshot.get(TREE, key)
-        return None if record is None or len(record) == 8 else record[8:]
-
-    update = TreeUpdate(load)
-    root, kind = update.apply(before.kind, leaves)
-    tree: dict[bytes, bytes | None] = {}
-    tree_undo: dict[bytes, bytes | None] = {}
-    for key, body in update.changed.items():
-        old = loaded[key] if key in loaded else snapshot.get(TREE, key)
-        if body is None and (old is None or len(old) == 8):
+    current = CurrentRecords(snapshot)
+    update = TreeUpdate(current)
+    root, kind = update.apply(before.kind, changes)
+    page_undo: dict[bytes, bytes | None] = {}
+    for key, body in update.pages.items():
+        old = current.seen[key] if key in current.seen else snapshot.get(TREE, key)
+        if body is None:
+            assert old is not None
+            tree[key] = version
+            page_undo[version + key] = REMOVED + old
             continue
-        tree[key] = version if body is None else version + body
-        tree_undo[version + key] = undo_entry(deleted=body is None, before=old)
-    batch: dict[str, dict[bytes, bytes | None]] = {
-        VALUES: values,
-        UNDO_OF[VALUES]: values_undo,
-        NAMES: names,
-        TREE: tree,
-        UNDO_OF[TREE]: tree_undo,
-    }
+        tree[key] = version + body
+        if old is None:
+            page_undo[version + key] = NEW
+        elif key in update.touched:
+            page_undo[version + key] = SLOTS + old[:8] + encode_slots(old[8:], update.touched[key])
+        else:
+            page_undo[version + key] = WHOLE + old
+    batch = {TREE: tree, ORDER: order, LEAF_UNDO: leaf_undo, PAGE_UNDO: page_undo}
     return batch, VersionRecord(root, kind, keys)

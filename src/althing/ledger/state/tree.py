@@ -1,260 +1,303 @@
-"""The tree as stored: buckets of a few leaves, and above them pages of eight subtrees (three levels of the tree).
+"""The tree as stored: leaves in the order of their paths, and pages that each hold four levels of it.
 
-A bucket holds up to 16 leaves as rows path ‖ leaf hash, sorted. A fuller one becomes a page with eight children. How
-leaves are grouped never shows in the root: that depends on the leaves alone (docs/spec/state.md §2).
+A page has sixteen slots. A slot with few leaves below holds only their number and their subtree's root: the leaves are
+found in the leaf records, which lie beside the page in the same table. A fuller slot is a page itself. How leaves are
+grouped never shows in the root, which depends on the leaves alone (docs/spec/state.md §2).
 
-    record key   = the prefix of the path, zero-padded to whole bytes ‖ depth in bits (one byte)
-    bucket       = n × (path[32] ‖ leaf hash[32])
-    page         = kind[8] ‖ subtree hash[8][32];   kind: leaves of a child bucket (0: nothing), or PAGE
+    leaf key  = path[32] ‖ 0xff            page key = the prefix of the path, zero-padded to whole bytes ‖ depth
+    page      = kind[16] ‖ node[30][32];   kind: leaves below a slot (0 to 6), or PAGE;
+                                           nodes 2 to 31 in heap order: 2i and 2i+1 below i, the slots are 16 to 31
 
-The parent says what a child is. Work per commit: the records on the touched keys' paths, once each.
+The parent says what a slot is. Work per commit: the records on the touched keys' paths, once each.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 from althing.ledger.state.nodes import EMPTY, split_siblings, subtree_root
 
-__all__ = ["BUCKET_LEAVES_MAX", "PAGE", "Load", "TreeUpdate", "find", "neighbour", "record_key"]
+__all__ = [
+    "PAGE",
+    "SLOT_LEAVES_MAX",
+    "Change",
+    "Records",
+    "TreeUpdate",
+    "encode_slots",
+    "find",
+    "leaf_key",
+    "neighbour",
+    "page_key",
+    "restore_slots",
+]
 
 PAGE: Final = 255
-BUCKET_LEAVES_MAX: Final = 16
-_MERGE_LEAVES_MAX: Final = 8  # half a bucket: a page that shrank must not split again at once
-_STRIDE: Final = 3
-_ROW: Final = 64
+SLOT_LEAVES_MAX: Final = 6
+_MERGE_LEAVES_MAX: Final = 3  # half of it: a page that shrank must not grow again at once
+_STRIDE: Final = 4
+_SLOTS: Final = 16
+_SLOT_BYTES_AT: Final = _SLOTS + 14 * 32  # where the slots' hashes begin, behind kinds and inner nodes
+_PAGE_BYTES: Final = _SLOTS + 30 * 32
 _BISECT_ABOVE: Final = 24
 
-Load = Callable[[bytes], bytes | None]
+Change = tuple[bytes, bytes | None, bool]
+"""path, its leaf's new hash (None: removed), and whether the path had a leaf before."""
 
 
-def record_key(prefix: int, depth: int) -> bytes:
-    """Prefix first, so that a page, its children and its neighbours lie together in the table."""
+class Records(Protocol):
+    """The stored tree at one version."""
+
+    def page(self, key: bytes) -> bytes | None:
+        """Content of a page record."""
+        ...
+
+    def leaves(self, start: bytes, stop: bytes | None) -> tuple[list[int], list[bytes]]:
+        """Paths and hashes of the leaves whose record key is in this range, in order."""
+        ...
+
+
+def leaf_key(path: bytes) -> bytes:
+    """Never a page key: pages have depths below 255."""
+    return path + b"\xff"
+
+
+def page_key(prefix: int, depth: int) -> bytes:
+    """Prefix first, so that a page lies beside its leaves."""
     size = (depth + 7) >> 3
     return (prefix << (size * 8 - depth)).to_bytes(size, "big") + bytes((depth,))
 
 
-def _rows(bucket: bytes) -> tuple[list[int], list[bytes]]:
-    paths = [int.from_bytes(bucket[at : at + 32], "big") for at in range(0, len(bucket), _ROW)]
-    leaves = [bucket[at + 32 : at + _ROW] for at in range(0, len(bucket), _ROW)]
-    return paths, leaves
+def _leaves_below(records: Records, prefix: int, depth: int) -> tuple[list[int], list[bytes]]:
+    shift = 256 - depth
+    stop = (prefix + 1) << shift
+    return records.leaves((prefix << shift).to_bytes(32, "big"), None if stop >> 256 else stop.to_bytes(32, "big"))
 
 
-def _page_root(kinds: Sequence[int], hashes: bytes | bytearray) -> bytes:
-    """Root of a page's eight children; a lone leaf is lifted, a lone inner node is not."""
-    if 0 in kinds:
-        return _sparse_root(kinds, hashes, 0, 8)
-    one = b"\x01"
-    h01 = sha256(one + hashes[0:64]).digest()
-    h23 = sha256(one + hashes[64:128]).digest()
-    h45 = sha256(one + hashes[128:192]).digest()
-    h67 = sha256(one + hashes[192:256]).digest()
-    h03 = sha256(one + h01 + h23).digest()
-    h47 = sha256(one + h45 + h67).digest()
-    return sha256(one + h03 + h47).digest()
+def _refresh(kinds: bytes | bytearray, nodes: bytearray, dirty: Iterable[int]) -> bytes:
+    """Hash upward from the changed slots (heap numbers, ascending); gives the page's root.
 
-
-def _sparse_root(kinds: Sequence[int], hashes: bytes | bytearray, low: int, high: int) -> bytes:
-    """Root of the children low..high (a power of two of them), some of them empty."""
-    nodes = [bytes(hashes[at * 32 : at * 32 + 32]) for at in range(low, high)]
-    below = list(kinds[low:high])
-    while len(nodes) > 1:
-        next_nodes = []
-        next_below = []
-        for at in range(0, len(nodes), 2):
-            left, right = below[at], below[at + 1]
-            total = left + right
-            if total < 2:  # nothing, or one leaf
-                next_nodes.append(nodes[at] if left else nodes[at + 1])
+    A node with one leaf below is that leaf, one with none is empty: both are copies of what is below.
+    """
+    span = 2
+    while True:
+        above = []
+        last = 0
+        for node in dirty:
+            parent = node >> 1
+            if parent == last:
+                continue
+            last = parent
+            at = 64 * parent - 64  # node i lies at 32 (i - 2)
+            first = parent * span - _SLOTS
+            if sum(kinds[first : first + span]) > 1:
+                value = sha256(b"\x01" + nodes[at : at + 64]).digest()
             else:
-                next_nodes.append(sha256(b"\x01" + nodes[at] + nodes[at + 1]).digest())
-            next_below.append(total)
-        nodes, below = next_nodes, next_below
-    return nodes[0]
+                left = nodes[at : at + 32]
+                value = bytes(left if left != EMPTY else nodes[at + 32 : at + 64])
+            if parent == 1:
+                return value
+            own = 32 * parent - 64
+            nodes[own : own + 32] = value
+            above.append(parent)
+        dirty = above
+        span *= 2
 
 
 class TreeUpdate:
-    """One batch of changed leaves applied to the tree; `changed` holds the records to write (None: remove)."""
+    """One batch of changed leaves applied to the tree.
 
-    def __init__(self, load: Load) -> None:
-        self._load = load
+    `pages` are the page records to write (None: remove); `before` the bodies they replace; `touched` the slots that
+    changed in a page that was there before and stays.
+    """
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
         self._ints: list[int] = []
-        self._paths: list[bytes] = []
-        self._leaves: list[bytes | None] = []
-        self.changed: dict[bytes, bytes | None] = {}
+        self._changes: Sequence[Change] = ()
+        self.pages: dict[bytes, bytes | None] = {}
+        self.before: dict[bytes, bytes] = {}
+        self.touched: dict[bytes, list[int]] = {}
 
-    def apply(self, kind: int, changes: Sequence[tuple[bytes, bytes | None]]) -> tuple[bytes, int]:
-        """`changes`: (path, leaf hash or None), sorted by path, each path once. Gives the new root and its kind."""
-        self._paths = [path for path, _ in changes]
-        self._leaves = [leaf for _, leaf in changes]
-        self._ints = [int.from_bytes(path, "big") for path in self._paths]
-        return self._node(kind, 0, 0, 0, len(changes))
+    def apply(self, kind: int, changes: Sequence[Change]) -> tuple[bytes, int]:
+        """`changes` sorted by path, each path once. Gives the new root and its kind."""
+        self._changes = changes
+        self._ints = [int.from_bytes(change[0], "big") for change in changes]
+        return self._slot(kind, 0, 0, 0, len(changes))
 
-    def _node(self, kind: int, prefix: int, depth: int, low: int, high: int) -> tuple[bytes, int]:
+    def _slot(self, kind: int, prefix: int, depth: int, low: int, high: int) -> tuple[bytes, int]:
+        """Root and kind of the subtree at (prefix, depth) after the changes low..high, all below it."""
         if kind == PAGE:
             return self._page(prefix, depth, low, high)
-        return self._bucket(kind, prefix, depth, low, high)
-
-    def _bucket(self, kind: int, prefix: int, depth: int, low: int, high: int) -> tuple[bytes, int]:
-        key = record_key(prefix, depth)
-        body = self._require(key) if kind else b""
+        changes = self._changes
         if high - low == 1:
-            path, leaf = self._paths[low], self._leaves[low]
-            at = body.find(path)
-            while at > 0 and at % _ROW:
-                at = body.find(path, at + 1)
-            if at >= 0 and leaf is not None:  # the common case: a value changed
-                body = body[: at + 32] + leaf + body[at + _ROW :]
-            elif at >= 0:
-                body = body[:at] + body[at + _ROW :]
-            elif leaf is not None:
-                at = 0
-                while at < len(body) and body[at : at + 32] < path:
-                    at += _ROW
-                body = body[:at] + path + leaf + body[at:]
+            _, leaf, present = changes[low]
+            if kind == present:  # the only leaf here, before or after
+                return (EMPTY, 0) if leaf is None else (leaf, 1)
+        known = 0
+        for index in range(low, high):
+            known += changes[index][2]
+        if known == kind:
+            paths = [self._ints[index] for index in range(low, high) if changes[index][1] is not None]
+            leaves = [leaf for _, leaf, _ in changes[low:high] if leaf is not None]
         else:
-            rows = {body[at : at + 32]: body[at + 32 : at + _ROW] for at in range(0, len(body), _ROW)}
-            for index in range(low, high):
-                leaf = self._leaves[index]
-                if leaf is None:
-                    rows.pop(self._paths[index], None)
-                else:
-                    rows[self._paths[index]] = leaf
-            body = b"".join([path + rows[path] for path in sorted(rows)])
-        if len(body) > BUCKET_LEAVES_MAX * _ROW:
-            return self._grow(*_rows(body), prefix, depth)
-        if not body:
-            if kind:
-                self.changed[key] = None
-            return EMPTY, 0
-        self.changed[key] = body
-        return subtree_root(*_rows(body), depth), len(body) // _ROW
+            paths, leaves = self._merged(prefix, depth, low, high)
+        if len(paths) > SLOT_LEAVES_MAX:
+            return self._grow(paths, leaves, prefix, depth)
+        return subtree_root(paths, leaves, depth), len(paths)
+
+    def _merged(self, prefix: int, depth: int, low: int, high: int) -> tuple[list[int], list[bytes]]:
+        """The stored leaves below (prefix, depth) with the changes low..high applied."""
+        paths, leaves = _leaves_below(self._records, prefix, depth)
+        for index in range(low, high):
+            path, leaf = self._ints[index], self._changes[index][1]
+            at = bisect_left(paths, path)
+            found = at < len(paths) and paths[at] == path
+            if leaf is None:
+                if found:
+                    del paths[at], leaves[at]
+            elif found:
+                leaves[at] = leaf
+            else:
+                paths.insert(at, path)
+                leaves.insert(at, leaf)
+        return paths, leaves
 
     def _grow(self, paths: list[int], leaves: list[bytes], prefix: int, depth: int) -> tuple[bytes, int]:
-        """Write a subtree that was not there, from its leaves."""
-        key = record_key(prefix, depth)
-        if len(paths) <= BUCKET_LEAVES_MAX:
-            if not paths:
-                return EMPTY, 0
-            rows = zip(paths, leaves, strict=True)
-            self.changed[key] = b"".join([path.to_bytes(32, "big") + leaf for path, leaf in rows])
+        """Write the pages of a subtree that had none."""
+        if len(paths) <= SLOT_LEAVES_MAX:
             return subtree_root(paths, leaves, depth), len(paths)
         shift = 256 - _STRIDE - depth
-        kinds = bytearray(8)
-        hashes = bytearray(256)
+        kinds = bytearray(_SLOTS)
+        nodes = bytearray(30 * 32)
         low = 0
-        for slot in range(8):
+        for slot in range(_SLOTS):
             child = prefix << _STRIDE | slot
             high = bisect_left(paths, (child + 1) << shift, low)
-            child_hash, kinds[slot] = self._grow(paths[low:high], leaves[low:high], child, depth + _STRIDE)
-            hashes[slot * 32 : slot * 32 + 32] = child_hash
+            if high > low:
+                at = (slot + 14) * 32
+                nodes[at : at + 32], kinds[slot] = self._grow(paths[low:high], leaves[low:high], child, depth + _STRIDE)
             low = high
-        self.changed[key] = bytes(kinds + hashes)
-        return _page_root(kinds, hashes), PAGE
+        root = _refresh(kinds, nodes, range(16, 32))
+        self.pages[page_key(prefix, depth)] = bytes(kinds + nodes)
+        return root, PAGE
 
     def _page(self, prefix: int, depth: int, low: int, high: int) -> tuple[bytes, int]:
-        key = record_key(prefix, depth)
-        body = self._require(key)
-        kinds = bytearray(body[:8])
-        hashes = bytearray(body[8:])
+        key = page_key(prefix, depth)
+        body = _required(self._records, key)
+        kinds = bytearray(body[:_SLOTS])
+        nodes = bytearray(body[_SLOTS:])
         shift = 256 - _STRIDE - depth
         ints = self._ints
-        while low < high:
-            child = ints[low] >> shift
-            if high - low > _BISECT_ABOVE:
-                end = bisect_left(ints, (child + 1) << shift, low, high)
+        dirty = []
+        first = low
+        while first < high:
+            child = ints[first] >> shift
+            if high - first > _BISECT_ABOVE:
+                end = bisect_left(ints, (child + 1) << shift, first, high)
             else:
-                end = low + 1
+                end = first + 1
                 while end < high and ints[end] >> shift == child:
                     end += 1
-            slot = child & 7
-            child_hash, kinds[slot] = self._node(kinds[slot], child, depth + _STRIDE, low, end)
-            hashes[slot * 32 : slot * 32 + 32] = child_hash
-            low = end
+            slot = child & 15
+            at = (slot + 14) * 32
+            nodes[at : at + 32], kinds[slot] = self._slot(kinds[slot], child, depth + _STRIDE, first, end)
+            dirty.append(slot + _SLOTS)
+            first = end
+        self.before[key] = body
         if sum(kinds) <= _MERGE_LEAVES_MAX:
-            return self._shrink(key, kinds, prefix, depth)
-        self.changed[key] = bytes(kinds + hashes)
-        return _page_root(kinds, hashes), PAGE
-
-    def _shrink(self, key: bytes, kinds: bytearray, prefix: int, depth: int) -> tuple[bytes, int]:
-        """A page with few leaves left becomes the bucket of all of them."""
-        parts = []
-        for slot in range(8):
-            child = record_key(prefix << _STRIDE | slot, depth + _STRIDE)
-            if kinds[slot]:
-                parts.append(self.changed.get(child) or self._require(child))
-                self.changed[child] = None
-        body = b"".join(parts)
-        self.changed[key] = body or None
-        return subtree_root(*_rows(body), depth), len(body) // _ROW
-
-    def _require(self, key: bytes) -> bytes:
-        return _required(self._load, key)
+            self.pages[key] = None
+            paths, leaves = self._merged(prefix, depth, low, high)
+            return subtree_root(paths, leaves, depth), len(paths)
+        root = _refresh(kinds, nodes, dirty)
+        self.pages[key] = bytes(kinds + nodes)
+        self.touched[key] = [node - _SLOTS for node in dirty]
+        return root, PAGE
 
 
-def _required(load: Load, key: bytes) -> bytes:
-    body = load(key)
-    assert body is not None, f"tree record {key.hex()} is missing"
+def encode_slots(body: bytes, slots: Sequence[int]) -> bytes:
+    """What a page held in these slots: (slot ‖ kind ‖ hash)*; enough to restore it, inner nodes follow."""
+    parts = []
+    for slot in slots:
+        at = _SLOT_BYTES_AT + slot * 32
+        parts.append(bytes((slot, body[slot])) + body[at : at + 32])
+    return b"".join(parts)
+
+
+def restore_slots(body: bytes, encoded: bytes) -> bytes:
+    """The page as it was before the change that `encode_slots` recorded."""
+    kinds = bytearray(body[:_SLOTS])
+    nodes = bytearray(body[_SLOTS:])
+    dirty = []
+    for at in range(0, len(encoded), 34):
+        slot = encoded[at]
+        kinds[slot] = encoded[at + 1]
+        nodes[(slot + 14) * 32 : (slot + 15) * 32] = encoded[at + 2 : at + 34]
+        dirty.append(slot + _SLOTS)
+    _refresh(kinds, nodes, dirty)
+    return bytes(kinds + nodes)
+
+
+def _required(records: Records, key: bytes) -> bytes:
+    body = records.page(key)
+    assert body is not None, f"tree page {key.hex()} is missing"
+    assert len(body) == _PAGE_BYTES, f"tree page {key.hex()} is damaged"
     return body
 
 
-def find(load: Load, kind: int, path: bytes) -> tuple[list[bytes], bytes | None]:
+def find(records: Records, kind: int, path: bytes) -> tuple[list[bytes], bytes | None]:
     """Siblings on the way of `path`, top down, and the path of the leaf it ends at (None: an empty place)."""
     target = int.from_bytes(path, "big")
     siblings: list[bytes] = []
     depth = 0
-    while True:
-        key = record_key(target >> (256 - depth), depth)
-        if kind != PAGE:
-            paths, leaves = _rows(_required(load, key)) if kind else ([], [])
-            below, index = split_siblings(paths, leaves, depth, target)
-            end = None if index < 0 else paths[index].to_bytes(32, "big")
-            return siblings + below, end
-        body = _required(load, key)
-        kinds, hashes = body[:8], body[8:]
-        slot = target >> (256 - _STRIDE - depth) & 7
-        low, high = 0, 8
-        while high - low > 1 and sum(kinds[low:high]) > 1:
-            middle = (low + high) >> 1
-            if slot < middle:
-                siblings.append(_sparse_root(kinds, hashes, middle, high))
-                high = middle
-            else:
-                siblings.append(_sparse_root(kinds, hashes, low, middle))
-                low = middle
-        if high - low > 1:  # at most one leaf here, lifted above its bucket
-            if sum(kinds[low:high]) == 0:
-                return siblings, None
-            lone = (target >> (256 - depth)) << _STRIDE | kinds.index(1, low)
-            return siblings, _required(load, record_key(lone, depth + _STRIDE))[:32]
+    while kind == PAGE:
+        body = _required(records, page_key(target >> (256 - depth), depth))
+        kinds = body[:_SLOTS]
+        slot = target >> (256 - _STRIDE - depth) & 15
+        node, span = 1, _SLOTS
+        while span > 1:
+            first = node * span - _SLOTS
+            if sum(kinds[first : first + span]) < 2:  # empty, or a leaf lifted to here
+                break
+            span >>= 1
+            node = node << 1 | (slot & span != 0)
+            at = _SLOTS + ((node ^ 1) - 2) * 32
+            siblings.append(body[at : at + 32])
+            depth += 1
+        if span > 1:
+            kind = sum(kinds[first : first + span])
+            break
         kind = kinds[slot]
-        depth += _STRIDE
+    if kind == 0:
+        return siblings, None
+    paths, leaves = _leaves_below(records, target >> (256 - depth), depth)
+    below, index = split_siblings(paths, leaves, depth, target)
+    return siblings + below, None if index < 0 else paths[index].to_bytes(32, "big")
 
 
-def neighbour(load: Load, kind: int, path: bytes, *, right: bool) -> bytes | None:
+def neighbour(records: Records, kind: int, path: bytes, *, right: bool) -> bytes | None:
     """The path of the nearest leaf before (or behind) `path` in the whole tree, None at its edge."""
-    return _beside(load, kind, 0, 0, int.from_bytes(path, "big"), right)
+    return _beside(records, kind, 0, 0, int.from_bytes(path, "big"), right)
 
 
-def _beside(load: Load, kind: int, prefix: int, depth: int, target: int, right: bool) -> bytes | None:
+def _beside(records: Records, kind: int, prefix: int, depth: int, target: int, right: bool) -> bytes | None:
     """Within the subtree at (prefix, depth), of which `target` need not be a part."""
     if kind == 0:
         return None
-    body = _required(load, record_key(prefix, depth))
     if kind != PAGE:
-        paths = _rows(body)[0]
+        paths = _leaves_below(records, prefix, depth)[0]
         fit = [path for path in paths if path > target] if right else [path for path in paths if path < target]
         return None if not fit else (fit[0] if right else fit[-1]).to_bytes(32, "big")
+    body = _required(records, page_key(prefix, depth))
     shift = 256 - _STRIDE - depth
-    for slot in range(8) if right else range(7, -1, -1):
+    for slot in range(_SLOTS) if right else range(_SLOTS - 1, -1, -1):
         child = prefix << _STRIDE | slot
         # a child wholly on the wrong side of the target holds nothing
         if (right and (child + 1) << shift <= target) or (not right and child << shift > target):
             continue
-        found = _beside(load, body[slot], child, depth + _STRIDE, target, right)
+        found = _beside(records, body[slot], child, depth + _STRIDE, target, right)
         if found is not None:
             return found
     return None

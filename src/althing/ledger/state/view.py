@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import islice
 from typing import Final
 
 from althing.ledger.state.backend import Backend, Snapshot
 from althing.ledger.state.history import (
-    NAMES,
+    LEAF_UNDO,
+    ORDER,
     TREE,
-    VALUES,
     Span,
     VersionRecord,
-    content_at,
+    key_in,
     read_span,
+    record_at,
+    value_in,
     version_key,
 )
 from althing.ledger.state.nodes import path_of
-from althing.ledger.state.tree import find, neighbour
+from althing.ledger.state.records import RecordsAt
+from althing.ledger.state.tree import find, leaf_key, neighbour
 from althing.protocol.errors import StateError
 from althing.protocol.stateproof import (
     AbsenceProof,
@@ -68,7 +72,12 @@ class StateView:
         return span
 
     def _value(self, snapshot: Snapshot, key: bytes) -> bytes | None:
-        return content_at(snapshot, VALUES, key, snapshot.get(VALUES, key), self._version_key)
+        record = self._leaf(snapshot, path_of(key))
+        return None if record is None else value_in(record)
+
+    def _leaf(self, snapshot: Snapshot, path: bytes) -> bytes | None:
+        key = leaf_key(path)
+        return record_at(snapshot, LEAF_UNDO, key, snapshot.get(TREE, key), self._version_key)
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, None when it has none."""
@@ -105,19 +114,18 @@ class StateView:
     def _chunk(
         self, low: bytes, high: bytes | None, size: int, reverse: bool
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
-        """Up to `size` entries, and the key to go on behind (None: the range is done)."""
+        """What the next `size` listed keys have at this version, and the key to go on behind (None: that was all)."""
         chunk: list[tuple[bytes, bytes]] = []
-        visited = 0
         with self._backend.read() as snapshot:
             self._span(snapshot)
-            for key, record in snapshot.scan(VALUES, low, high, reverse=reverse):
-                visited += 1
-                content = content_at(snapshot, VALUES, key, record, self._version_key)
-                if content is not None:
-                    chunk.append((key, content))
-                if len(chunk) == size or visited == 4 * _CHUNK_MAX:  # a run of deleted keys must not hold the snapshot
-                    return chunk, key
-        return chunk, None
+            listed = [key for key, _ in islice(snapshot.scan(ORDER, low, high, reverse=reverse), size)]
+            record_keys = [leaf_key(path_of(key)) for key in listed]
+            records = snapshot.get_many(TREE, record_keys)
+            for key, record_key, current in zip(listed, record_keys, records, strict=True):
+                record = record_at(snapshot, LEAF_UNDO, record_key, current, self._version_key)
+                if record is not None:
+                    chunk.append((key, value_in(record)))
+        return chunk, listed[-1] if len(listed) == size else None
 
     def prove(self, key: bytes) -> tuple[bytes | None, PresenceProof | AbsenceProof]:
         """The value with the proof that it is there, or None with the proof that the key is absent."""
@@ -127,11 +135,13 @@ class StateView:
             if value is not None:
                 return value, self._presence(snapshot, key)
             path = path_of(key)
-            siblings, end = find(self._loader(snapshot), self._record.kind, path)
+            siblings, end = find(RecordsAt(snapshot, self._version_key), self._record.kind, path)
             terminal = None
             if end is not None:
                 assert end != path, "a key without value has a leaf"
-                terminal = Terminal(end, sha256(self._value_at_path(snapshot, end)[1]).digest())
+                record = self._leaf(snapshot, end)
+                assert record is not None, "a leaf of the tree has no record"
+                terminal = Terminal(end, sha256(value_in(record)).digest())
             return None, AbsenceProof(tuple(reversed(siblings)), terminal)
 
     def prove_ics23(self, key: bytes) -> tuple[bytes | None, bytes]:
@@ -152,37 +162,18 @@ class StateView:
 
     def _presence(self, snapshot: Snapshot, key: bytes) -> PresenceProof:
         path = path_of(key)
-        siblings, end = find(self._loader(snapshot), self._record.kind, path)
+        siblings, end = find(RecordsAt(snapshot, self._version_key), self._record.kind, path)
         assert end == path, "a key with a value has no leaf"
         return PresenceProof(tuple(reversed(siblings)))
 
     def _neighbour(self, snapshot: Snapshot, key: bytes, *, right: bool) -> tuple[bytes, bytes, PresenceProof] | None:
-        path = neighbour(self._loader(snapshot), self._record.kind, path_of(key), right=right)
+        path = neighbour(RecordsAt(snapshot, self._version_key), self._record.kind, path_of(key), right=right)
         if path is None:
             return None
-        name, value = self._value_at_path(snapshot, path)
-        return name, value, self._presence(snapshot, name)
-
-    def _value_at_path(self, snapshot: Snapshot, path: bytes) -> tuple[bytes, bytes]:
-        name = snapshot.get(NAMES, path)
-        assert name is not None, "a leaf's key is unknown"
-        value = self._value(snapshot, name)
-        assert value is not None, "a leaf has no value"
-        return name, value
-
-    def _loader(self, snapshot: Snapshot) -> _Loader:
-        return _Loader(snapshot, self._version_key)
-
-
-class _Loader:
-    """Tree records as they were at one version."""
-
-    def __init__(self, snapshot: Snapshot, version: bytes) -> None:
-        self._snapshot = snapshot
-        self._version = version
-
-    def __call__(self, key: bytes) -> bytes | None:
-        return content_at(self._snapshot, TREE, key, self._snapshot.get(TREE, key), self._version)
+        record = self._leaf(snapshot, path)
+        assert record is not None, "a leaf of the tree has no record"
+        name = key_in(record)
+        return name, value_in(record), self._presence(snapshot, name)
 
 
 def _prefix_end(prefix: bytes) -> bytes | None:

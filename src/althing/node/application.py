@@ -1,0 +1,193 @@
+"""The ledger in the shape of the engine's port: the only place, with the daemon, where engine and ledger meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from althing import __version__
+from althing.consensus.abci import (
+    ApplyChunkRequest,
+    ApplyChunkResponse,
+    ApplyChunkResult,
+    CheckTxKind,
+    CheckTxRequest,
+    CheckTxResponse,
+    CommitResponse,
+    ExecTxResult,
+    ExtendVoteRequest,
+    ExtendVoteResponse,
+    FinalizeBlockRequest,
+    FinalizeBlockResponse,
+    InfoRequest,
+    InfoResponse,
+    InitChainRequest,
+    InitChainResponse,
+    LoadChunkRequest,
+    LoadChunkResponse,
+    OfferSnapshotRequest,
+    OfferSnapshotResponse,
+    OfferSnapshotResult,
+    PrepareProposalRequest,
+    PrepareProposalResponse,
+    ProcessProposalRequest,
+    ProcessProposalResponse,
+    QueryRequest,
+    QueryResponse,
+    Snapshot,
+    ValidatorUpdate,
+    VerifyVoteExtensionRequest,
+    VerifyVoteExtensionResponse,
+)
+from althing.ledger.app import FinalizedBlock, Ledger
+from althing.ledger.query import LedgerView
+from althing.protocol.block import ConsensusParams
+from althing.protocol.codec import encode
+from althing.protocol.errors import AlthingError, StateError, UnavailableError
+from althing.protocol.genesis import genesis_of_app_state
+from althing.protocol.stateproof import proof_to_cbor_obj
+
+__all__ = ["CommittedContent", "LedgerApplication"]
+
+PROOF_OP_ICS23: Final = "ics23:althing"
+PROOF_OP_COMPACT: Final = "althing:state/1"
+CODE_REFUSED: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedContent:
+    """A block that was just committed, for those who wait for receipts or follow events."""
+
+    height: int
+    time_ns: int
+    block_hash: bytes
+    finalized: FinalizedBlock
+
+
+class LedgerApplication:
+    """`consensus.abci.Application` over a `Ledger`. `clock` gives nanoseconds; `committed` is told of every block."""
+
+    def __init__(
+        self, ledger: Ledger, clock: Callable[[], int], committed: Callable[[CommittedContent], None] | None = None
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self.committed = committed
+        self._last: CommittedContent | None = None
+        self._params = ConsensusParams()
+
+    # --- handshake ------------------------------------------------------------------------------------------------
+
+    def info(self, _request: InfoRequest, /) -> InfoResponse:
+        height = self._ledger.height
+        return InfoResponse(
+            last_block_height=height,
+            last_block_app_hash=self._ledger.app_hash if height else b"",
+            data="althing",
+            version=__version__,
+            app_version=self._ledger.app_version if height else self._ledger.genesis.app_version,
+        )
+
+    def init_chain(self, request: InitChainRequest, /) -> InitChainResponse:
+        genesis = genesis_of_app_state(request.app_state)
+        if genesis != self._ledger.genesis or request.chain_id != genesis.chain_id:
+            raise StateError(
+                "state.foreign_chain", "the engine's genesis is not the ledger's", hint="use one genesis file for both"
+            )
+        app_hash, validators = self._ledger.init_chain()
+        updates = tuple(ValidatorUpdate(validator.public, validator.power) for validator in validators)
+        self._params = replace(request.consensus_params, app_version=genesis.app_version)
+        return InitChainResponse(app_hash, self._params, updates)
+
+    # --- mempool --------------------------------------------------------------------------------------------------
+
+    def check_tx(self, request: CheckTxRequest, /) -> CheckTxResponse:
+        time_s = self._clock() // 1_000_000_000
+        try:
+            gas, _ = self._ledger.check_bundle(request.tx, time_s, recheck=request.kind is CheckTxKind.RECHECK)
+        except AlthingError as exc:
+            return CheckTxResponse(code=CODE_REFUSED, log=exc.message, codespace=exc.code)
+        return CheckTxResponse(gas_wanted=gas)
+
+    # --- consensus ------------------------------------------------------------------------------------------------
+
+    def prepare_proposal(self, request: PrepareProposalRequest, /) -> PrepareProposalResponse:
+        return PrepareProposalResponse(tuple(self._ledger.choose(request.txs, request.max_tx_bytes)))
+
+    def process_proposal(self, request: ProcessProposalRequest, /) -> ProcessProposalResponse:
+        return ProcessProposalResponse(self._ledger.acceptable(request.txs))
+
+    def extend_vote(self, _request: ExtendVoteRequest, /) -> ExtendVoteResponse:
+        return ExtendVoteResponse(b"")
+
+    def verify_vote_extension(self, request: VerifyVoteExtensionRequest, /) -> VerifyVoteExtensionResponse:
+        return VerifyVoteExtensionResponse(not request.vote_extension)
+
+    def finalize_block(self, request: FinalizeBlockRequest, /) -> FinalizeBlockResponse:
+        done = self._ledger.finalize(request.height, request.time.ns, request.hash, request.txs)
+        self._last = CommittedContent(request.height, request.time.ns, request.hash, done)
+        result = done.result
+        params = None
+        if result.app_version is not None:
+            params = replace(self._params, app_version=result.app_version)
+        return FinalizeBlockResponse(
+            tx_results=tuple(
+                ExecTxResult(
+                    code=bundle.code,
+                    data=bundle.data,
+                    log=bundle.log,
+                    gas_wanted=bundle.gas_wanted,
+                    gas_used=bundle.gas_used,
+                )
+                for bundle in result.bundles
+            ),
+            app_hash=done.app_hash,
+            validator_updates=tuple(ValidatorUpdate(v.public, v.power) for v in result.validators),
+            consensus_param_updates=params,
+        )
+
+    def commit(self) -> CommitResponse:
+        try:
+            self._ledger.commit()
+        except StateError as exc:
+            if exc.code != "state.disk_full":
+                raise
+            raise UnavailableError(exc.code, exc.message, hint=exc.hint, retry_after_s=5) from exc
+        if self.committed is not None and self._last is not None:
+            self.committed(self._last)
+        return CommitResponse()
+
+    # --- queries --------------------------------------------------------------------------------------------------
+
+    def query(self, request: QueryRequest, /) -> QueryResponse:
+        """Path `/state`: `data` is a state key; with `prove` the ICS-23 proof and our compact one."""
+        if request.path != "/state":
+            return QueryResponse(code=CODE_REFUSED, log="the only path is /state", codespace="query.path")
+        try:
+            view = LedgerView(self._ledger.store, request.height or None)
+            answer = view.prove(request.data)
+        except AlthingError as exc:
+            return QueryResponse(code=CODE_REFUSED, log=exc.message, codespace=exc.code)
+        operators: tuple[tuple[str, bytes, bytes], ...] = ()
+        if request.prove:
+            _, ics23 = self._ledger.store.view(view.version).prove_ics23(request.data)
+            operators = (
+                (PROOF_OP_ICS23, request.data, ics23),
+                (PROOF_OP_COMPACT, request.data, encode(proof_to_cbor_obj(answer.proof))),
+            )
+        return QueryResponse(key=request.data, value=answer.value or b"", height=view.version, proof_ops=operators)
+
+    # --- snapshots (a single embedded node neither offers nor takes any) -------------------------------------------
+
+    def list_snapshots(self) -> tuple[Snapshot, ...]:
+        return ()
+
+    def offer_snapshot(self, _request: OfferSnapshotRequest, /) -> OfferSnapshotResponse:
+        return OfferSnapshotResponse(OfferSnapshotResult.REJECT)
+
+    def load_chunk(self, _request: LoadChunkRequest, /) -> LoadChunkResponse:
+        return LoadChunkResponse(b"")
+
+    def apply_chunk(self, _request: ApplyChunkRequest, /) -> ApplyChunkResponse:
+        return ApplyChunkResponse(ApplyChunkResult.ABORT)
