@@ -6,9 +6,17 @@ Integers become `int`, floats and decimal fractions (tag 4) exact decimals; othe
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final
 
-from althing.protocol.decimals import from_cbor_double, from_cbor_half, from_cbor_single, from_pair
+from althing.protocol.decimals import (
+    BadNumber,
+    from_cbor_double,
+    from_cbor_half,
+    from_cbor_single,
+    from_int,
+    from_pair,
+)
 from althing.protocol.errors import PayloadError
 from althing.protocol.limits import MESSAGE_BYTES_MAX
 
@@ -159,9 +167,13 @@ def _tagged(data: bytes, at: int, tag: int, depth: int) -> tuple[Any, int]:
         return content, end
     if tag in (2, 3) and type(content) is bytes and len(content) <= _BIGNUM_BYTES_MAX:
         magnitude = int.from_bytes(content, "big")
-        return (magnitude if tag == 2 else -1 - magnitude), end
-    if tag == 4 and type(content) is list and [type(part) for part in content] == [int, int]:
-        return from_pair(content[1], content[0]), end
+        integer = magnitude if tag == 2 else -1 - magnitude
+        return (integer if type(from_int(integer)) is Decimal else BadNumber.OUT_OF_RANGE), end
+    if tag == 4 and type(content) is list and len(content) == 2 and type(content[0]) is int:
+        if type(content[1]) is int:
+            return from_pair(content[1], content[0]), end
+        if content[1] is BadNumber.OUT_OF_RANGE:
+            return content[1], end
     return OPAQUE, end
 
 

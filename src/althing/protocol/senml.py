@@ -112,9 +112,7 @@ def resolve_pack(records: list[Any], schema: StreamSchema, moment: Moment, *, pl
             raise _error("payload.senml", index, "a record is an object")
         # The long way: base fields, other kinds of value, sums, extensions.
         if not (short and record.keys() <= _PLAIN):
-            reading = resolver.record(index, record)
-            if reading is not None:
-                append(reading)
+            resolver.read(index, record, readings)
             # A base value, sum or time that is not a plain number of nanoseconds keeps the rest on the long way.
             short = plain and resolver.is_plain()
             continue
@@ -122,7 +120,7 @@ def resolve_pack(records: list[Any], schema: StreamSchema, moment: Moment, *, pl
         value = record.get("v")
         if type(value) is not Decimal:
             if type(value) is not int:
-                append(resolver.long(index, record))
+                resolver.read(index, record, readings)
                 continue
             value = Decimal(value)
         name, unit = record.get("n", ""), record.get("u")
@@ -136,14 +134,14 @@ def resolve_pack(records: list[Any], schema: StreamSchema, moment: Moment, *, pl
         elif type(time) is Decimal and (exact := exact_ns(time)) is not None:
             ns = resolver.base_ns + exact
         else:
-            append(resolver.long(index, record))
+            resolver.read(index, record, readings)
             continue
         if ns < _ABSOLUTE_NS:
             ns += resolver.now_ns
             flags |= resolver.now_flags
         if not quiet_after <= ns <= quiet_until:
             if not -NS_MAX <= ns <= NS_MAX:
-                append(resolver.long(index, record))
+                resolver.read(index, record, readings)
                 continue
             flags |= timing_flags(ns, arrival_ns, previous_ns, limits, backfill=resolver.declared_backfill)
         append(new(Reading, (index, quantity, number, value, unit, ns, flags, None, None)))
@@ -172,8 +170,8 @@ class _Resolver:
         """No base value or sum in force, and a base time of whole nanoseconds."""
         return self._base_value is None and self._base_sum is None and self._time_is_plain
 
-    def record(self, index: int, record: dict[str, Any]) -> Reading | None:
-        """Any record; None if it only sets base fields."""
+    def read(self, index: int, record: dict[str, Any], readings: list[Reading]) -> None:
+        """Any record: applies its base fields, and appends its reading if it has one."""
         # 1. Fields that are not understood (§4.4).
         keys = record.keys()
         if not keys <= _TEXT_LABELS:
@@ -187,12 +185,10 @@ class _Resolver:
         if self._version is None:
             self._version = _VERSION
         # 4. A record of base fields alone has no reading (as in the example of §5.1.7).
-        if keys.isdisjoint(_REGULAR):
-            return None
-        return self.long(index, record)
+        if not keys.isdisjoint(_REGULAR):
+            readings.append(self._reading(index, record))
 
-    def long(self, index: int, record: dict[str, Any]) -> Reading:
-        """The reading of a record with regular fields, whatever they are."""
+    def _reading(self, index: int, record: dict[str, Any]) -> Reading:
         moment = self._moment
         # 5. Name and unit, and the quantity they belong to (§4.5.1, §4.5.2).
         name, unit = record.get("n", ""), record.get("u")
