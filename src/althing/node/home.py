@@ -1,0 +1,177 @@
+"""A home: the folder of a chain's node on this machine, with its genesis, keys and data.
+
+<home>/genesis.cbor, trust.json, ports.json
+<home>/node/{state, blocks, priv_validator_key.json, node_key.json}
+<home>/gateway/…, <home>/archive/…, <home>/wallet/admin.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from althing.client.keyfile import generate_key, load_key, save_key
+from althing.consensus.solo.signer import load_or_create_key
+from althing.protocol.errors import AlthingError
+from althing.protocol.genesis import genesis_hash
+from althing.protocol.messages.governance import (
+    Genesis,
+    GenesisNode,
+    GenesisOrganisation,
+    GenesisValidator,
+    Parameters,
+    Quota,
+)
+from althing.protocol.messages.identity import Key
+from althing.protocol.signatures import PrivateKey
+
+__all__ = ["Home", "HomeError", "create_home", "write_json"]
+
+DEFAULT_PARAMETERS: Final = Parameters(
+    version=1,
+    governors_threshold=1,
+    tx_lifetime_max_s=600,
+    quota_window_s=60,
+    gas_price_min=0,
+    block_gas_max=2**40,
+    tx_bytes_max=1024 * 1024,
+)
+DEFAULT_QUOTA: Final = Quota(bytes=2**33, gas=2**45)  # 8 GiB and 3.5 × 10^13 gas a minute: bounds accidents, not work
+
+
+class HomeError(AlthingError):
+    """A home cannot be used: `home.missing`, `.exists`, `.damaged`, `.read_only`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths and identity of a home that exists."""
+
+    path: Path
+
+    @property
+    def genesis_file(self) -> Path:
+        return self.path / "genesis.cbor"
+
+    @property
+    def trust_file(self) -> Path:
+        return self.path / "trust.json"
+
+    @property
+    def ports_file(self) -> Path:
+        return self.path / "ports.json"
+
+    @property
+    def state_dir(self) -> Path:
+        return self.path / "node" / "state"
+
+    @property
+    def blocks_dir(self) -> Path:
+        return self.path / "node" / "blocks"
+
+    @property
+    def node_key_file(self) -> Path:
+        return self.path / "node" / "node_key.json"
+
+    @property
+    def validator_key_file(self) -> Path:
+        return self.path / "node" / "priv_validator_key.json"
+
+    @property
+    def gateway_dir(self) -> Path:
+        return self.path / "gateway"
+
+    @property
+    def archive_dir(self) -> Path:
+        return self.path / "archive"
+
+    @property
+    def admin_key_file(self) -> Path:
+        return self.path / "wallet" / "admin.json"
+
+    def genesis(self) -> Genesis:
+        """The chain's genesis record."""
+        try:
+            return Genesis.from_bytes(self.genesis_file.read_bytes())
+        except FileNotFoundError as exc:
+            raise HomeError(
+                "home.missing", f"{self.path} is not a home: it has no genesis.cbor", hint="althing demo makes one"
+            ) from exc
+        except AlthingError as exc:
+            raise HomeError("home.damaged", f"{self.genesis_file} is not a genesis record") from exc
+
+    def node_key(self) -> PrivateKey:
+        return load_key(self.node_key_file)
+
+    def ports(self) -> dict[str, Any]:
+        """Addresses that this home's processes last listened on; empty before the first run."""
+        try:
+            found = json.loads(self.ports_file.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as exc:
+            raise HomeError(
+                "home.damaged", f"{self.ports_file} is not JSON", hint="delete it; ports are chosen anew"
+            ) from exc
+        return found if isinstance(found, dict) else {}
+
+
+def create_home(path: Path, *, chain_id: str, organisation: str, time_s: int) -> Home:
+    """Found a chain of one organisation with one validator and one node, and write its home. Nothing is overwritten."""
+    home = Home(path)
+    if home.genesis_file.exists():
+        raise HomeError("home.exists", f"{path} is a home already")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        admin = _key(home.admin_key_file)
+        node = _key(home.node_key_file)
+        validator = load_or_create_key(home.validator_key_file)
+        genesis = Genesis(
+            version=1,
+            chain_id=chain_id,
+            time=time_s,
+            initial_height=1,
+            app_version=1,
+            salt=secrets.token_bytes(16),
+            parameters=DEFAULT_PARAMETERS,
+            organisations=(
+                GenesisOrganisation(organisation, True, 1, (Key(admin.suite, admin.public),), DEFAULT_QUOTA),
+            ),
+            validators=(GenesisValidator(validator.public, 10, organisation),),
+            nodes=(GenesisNode(f"{organisation}-node-1", organisation, Key(node.suite, node.public)),),
+        )
+        # Last and by rename: a home whose creation was interrupted has no genesis, and the keys made so far are used again.
+        _replace(home.genesis_file, genesis.to_bytes())
+    except PermissionError as exc:
+        raise HomeError("home.read_only", f"{path} cannot be written", hint="choose another with --home") from exc
+    assert genesis_hash(home.genesis()) == genesis_hash(genesis)
+    return home
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Replace a JSON file atomically and durably."""
+    _replace(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def _key(path: Path) -> PrivateKey:
+    if not path.exists():
+        save_key(path, generate_key())
+    return load_key(path)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
