@@ -5,6 +5,7 @@
 50 connections, 20 messages in flight each, 100-byte payloads, 1,000 devices with a stream each; packets are encoded
 beforehand and the publisher is a process of its own. Mosquitto keeps its store (`persistence true`), and one offline
 durable QoS 1 subscriber with an unlimited queue stands for what the gateway keeps; it does not fsync per message.
+The row "stored" gives the server under test the same subscriber, with a durable session store that does fsync.
 A connection is one device, so publishers of the server under test are 50 devices with 20 streams each.
 """
 
@@ -26,7 +27,14 @@ from pathlib import Path
 
 import uvloop
 
-from althing.gateway.ingest.mqtt import MemorySessionStore, MqttConfig, MqttServer, OpenAccess, OpenAuthenticator
+from althing.gateway.ingest.mqtt import (
+    LmdbSessionStore,
+    MemorySessionStore,
+    MqttConfig,
+    MqttServer,
+    OpenAccess,
+    OpenAuthenticator,
+)
 from althing.gateway.ingest.port import Accepted, Inbound
 
 CONNECTIONS, IN_FLIGHT, PAYLOAD, STREAMS = 50, 20, 100, 20
@@ -45,14 +53,10 @@ class CountingIntake:
         done(Accepted(self.count))
 
 
-async def serve(port: int) -> None:
-    server = MqttServer(
-        MqttConfig(port=port, sys_interval_s=0),
-        CountingIntake(),
-        OpenAuthenticator(),
-        OpenAccess(),
-        MemorySessionStore(),
-    )
+async def serve(port: int, directory: str | None) -> None:
+    store = LmdbSessionStore(Path(directory)) if directory else MemorySessionStore()
+    config = MqttConfig(port=port, sys_interval_s=0, queue_messages_max=50_000)
+    server = MqttServer(config, CountingIntake(), OpenAuthenticator(), OpenAccess(), store)
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -189,6 +193,7 @@ def main() -> None:
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
     parser.add_argument("--profile", metavar="FILE")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--store", help=argparse.SUPPRESS)
     parser.add_argument("--publish", nargs=3, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.publish:
@@ -200,10 +205,10 @@ def main() -> None:
             import cProfile
 
             profile = cProfile.Profile()
-            profile.runcall(run, serve(options.serve))
+            profile.runcall(run, serve(options.serve, options.store))
             profile.dump_stats(options.profile)
         else:
-            run(serve(options.serve))
+            run(serve(options.serve, options.store))
         return
     results: dict[str, dict[str, float]] = {}
     port = free_port()
@@ -212,6 +217,12 @@ def main() -> None:
         ours += ["--profile", options.profile]
     for level, name in ((5, "althing, MQTT 5"), (4, "althing, MQTT 3.1.1")):
         results[name] = measure(ours, port, level, options.messages, options.rounds, False)
+    with tempfile.TemporaryDirectory() as directory:
+        # One round below our queue's bound: every message is stored for the subscriber before it is acknowledged.
+        port = free_port()
+        command = [sys.executable, __file__, "--serve", str(port), "--loop", options.loop, "--store", directory]
+        name = "althing, stored (LMDB)"
+        results[name] = measure(command, port, 5, min(45_000, options.messages), 1, True)
     mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
     if mosquitto:
         with tempfile.TemporaryDirectory() as directory:

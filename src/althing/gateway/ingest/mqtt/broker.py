@@ -61,7 +61,7 @@ class Broker:
         self._tree = SubscriptionTree()
         self.retained = RetainedMessages(config, journal, metrics)
         self._turns: dict[tuple[str, str], int] = {}
-        self._timers: list[tuple[int, int, int, str]] = []  # (when, closed at, session, "will" | "expiry")
+        self._timers: list[tuple[int, int]] = []  # (when, session number), the earliest first
 
     # --- sessions
 
@@ -84,8 +84,8 @@ class Broker:
                 session.save()
             if session.will is not None:
                 grace_s = self._config.restart_will_grace_s if was_connected else 0
-                self._schedule_will(session, now + max(session.will.delay_s, grace_s) * 1000)
-            self._schedule_expiry(session)
+                session.will_due_ms = now + max(session.will.delay_s, grace_s) * 1000
+            self._arm(session)
         self._gauge()
 
     def open(self, connect: Connect, client_id: str, principal: Principal, expiry_s: int) -> tuple[Session, bool]:
@@ -152,8 +152,8 @@ class Broker:
             return
         session.save()
         if will is not None:
-            self._schedule_will(session, session.closed_ms + will.delay_s * 1000)
-        self._schedule_expiry(session)
+            session.will_due_ms = session.closed_ms + will.delay_s * 1000
+        self._arm(session)
 
     def end(self, session: Session) -> None:
         """The session is over: its subscriptions, queue and records go, and a will still waiting is sent."""
@@ -167,25 +167,32 @@ class Broker:
         self._gauge()
 
     def tick(self) -> None:
+        """Send the wills and end the sessions that are due."""
         now = self._clock()
         while self._timers and self._timers[0][0] <= now:
-            _, closed_ms, number, what = heapq.heappop(self._timers)
+            when, number = heapq.heappop(self._timers)
             session = self._by_number.get(number)
-            if session is None or session.closed_ms != closed_ms:
-                continue  # resumed since, or gone
-            if what == "expiry":
+            if session is None or session.timer_ms != when:
+                continue
+            session.timer_ms = 0
+            if not session.closed_ms:
+                continue  # its client came back
+            expires = session.expires_at_ms()
+            if expires and expires <= now:
                 self.end(session)
-            elif session.will is not None:
+                continue
+            if session.will is not None and session.will_due_ms <= now:
                 self._send_will(session)
                 session.save()
+            self._arm(session)
 
-    def _schedule_expiry(self, session: Session) -> None:
-        due = session.expires_at_ms()
-        if due:
-            heapq.heappush(self._timers, (due, session.closed_ms, session.number, "expiry"))
-
-    def _schedule_will(self, session: Session, due: int) -> None:
-        heapq.heappush(self._timers, (due, session.closed_ms, session.number, "will"))
+    def _arm(self, session: Session) -> None:
+        """Keep one timer per session, the earliest it may need: a client that comes and goes leaves no trail of them."""
+        expires = session.expires_at_ms()
+        due = min(when for when in (expires, session.will_due_ms if session.will else 0, 2**63) if when)
+        if due < 2**63 and not 0 < session.timer_ms <= due:
+            session.timer_ms = due
+            heapq.heappush(self._timers, (due, session.number))
 
     def _send_will(self, session: Session) -> None:
         will, session.will = session.will, None
@@ -224,9 +231,12 @@ class Broker:
         self._tree.add(subscription)
         if session.durable:
             self._journal.put(subscription_key(session.number, name), pack(subscription))
-        if not group and (item.retain_handling == 0 or (item.retain_handling == 1 and not known)):
+        wants_retained = not group and (item.retain_handling == 0 or (item.retain_handling == 1 and not known))
+        if wants_retained and len(owed) < self._config.retained_messages_max:
             identifiers = (identifier,) if identifier else ()
             for message in self.retained.match(topic_filter, self._clock()):
+                if len(owed) >= self._config.retained_messages_max:
+                    break  # many overlapping filters in one packet
                 if self._access.may_receive(session.principal, message.topic):
                     owed.append(Owed(message, min(message.qos, item.qos), identifiers))
         return item.qos
@@ -247,6 +257,7 @@ class Broker:
 
     def _remove(self, session: Session, name: str) -> None:
         subscription = session.subscriptions.pop(name)
+        self._turns.pop((subscription.group, subscription.topic_filter), None)
         self._tree.remove(subscription)
         if session.durable:
             self._journal.delete(subscription_key(session.number, name))

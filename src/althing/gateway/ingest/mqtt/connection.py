@@ -303,7 +303,12 @@ class Connection(asyncio.Protocol):
             connect.level, config.topic_alias_max, config.topic_bytes_max, config.topic_levels_max
         )
         self._inbox = Inbox(hub, self, self._session)
-        self.send(encode_connack(connect.level, Reason.SUCCESS, present, outcome.properties))
+        answer = encode_connack(connect.level, Reason.SUCCESS, present, outcome.properties)
+        if self._packet_bytes_max and len(answer) > self._packet_bytes_max:
+            self._leave(with_will=True)  # it may not even be told our terms [MQTT-3.1.2-24]
+            self._shut()
+            return
+        self.send(answer)
         self._session.resume(self)
         self._resume(_DECIDING)
 
@@ -324,7 +329,10 @@ class Connection(asyncio.Protocol):
         if self._state == "closed":
             return
         if self._state == "open" and self._level == V5:
-            self.send(encode_disconnect(reason, text))
+            packet = encode_disconnect(reason, text)
+            if self._packet_bytes_max and len(packet) > self._packet_bytes_max:
+                packet = encode_disconnect(reason)  # [MQTT-3.14.2-3]
+            self.send(packet)
         self._leave(with_will=True)
         self._shut()
 

@@ -104,6 +104,8 @@ class Session:
         self.closed_ms = record.closed_ms
         self.will: Will | None = record.will
         self.durable = record.expiry_s > 0
+        self.will_due_ms = 0  # when a will that waits is sent
+        self.timer_ms = 0  # the broker's timer for this session
         self.ended = False
         self.subscriptions: dict[str, Subscription] = {}
         self.incoming: dict[int, Incoming] = {}
@@ -280,6 +282,7 @@ class Session:
                 self._drop(out)
         self._waiting.extendleft(reversed(repeat))
         self.pump()
+        self._journal.when_durable(self.pump)  # what was queued a moment ago may not be durable yet
 
     def on_puback(self, packet_id: int) -> bool:
         """False when the client acknowledges a QoS 2 message with PUBACK, which is a protocol error."""
