@@ -36,31 +36,32 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         raise _bad(pattern, f"is empty or longer than {PATTERN_CHARS_MAX}")
     parts: list[str] = []
     seen: list[str] = []
-    at, depth = 0, 0
+    at = 0
+    groups: list[int] = []  # how many tokens stood before each open group
     while at < len(pattern):
         match = _TOKEN.match(pattern, at)
         if match is None:
             raise _bad(pattern, f"has {pattern[at]!r}, which is neither a token nor one of '-/:., TtZ_'")
         part, at = match.group(), match.end()
         if part == "[":
-            depth += 1
+            groups.append(len(seen))
             parts.append("(?:")
         elif part == "]":
-            depth -= 1
-            if depth < 0:
-                raise _bad(pattern, "closes a group that is not open")
+            # A group without a token would match in many ways, and a long text would take exponential time.
+            if not groups or groups.pop() == len(seen):
+                raise _bad(pattern, "closes a group that is not open or holds no part of the time")
             parts.append(")?")
         elif part in _WIDTH or part[0] == "S":
             name = "S" if part[0] == "S" else part
             if name in seen or len(part) > 9:
                 raise _bad(pattern, f"has {name} twice or too long")
-            if depth and name in ("YYYY", "MM", "DD"):
+            if groups and name in ("YYYY", "MM", "DD"):
                 raise _bad(pattern, "has a part of the date in an optional group")
             seen.append(name)
             parts.append(f"(?P<{name}>[0-9]{{{_WIDTH.get(name, len(part))}}})")
         else:
             parts.append(re.escape(part))
-    if depth:
+    if groups:
         raise _bad(pattern, "leaves a group open")
     if any(name not in seen for name in ("YYYY", "MM", "DD")):
         raise _bad(pattern, "needs YYYY, MM and DD")
