@@ -1,0 +1,56 @@
+"""When the next block is due, and which kind. Pure: times are monotonic nanoseconds given by the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["Due", "Kind", "Situation", "next_block"]
+
+
+class Kind(Enum):
+    """Why a block is made."""
+
+    WORK = "work"
+    PROOF = "proof"
+    HEARTBEAT = "heartbeat"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the decision depends on. `block_full`: the waiting transactions fill a block."""
+
+    now_ns: int
+    waiting: int
+    block_full: bool
+    unproven: bool
+    last_block_ns: int
+    last_work_ns: int
+    last_work_txs: int
+    interval_ns: int
+    idle_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A block of `kind` is due after `wait_ns` (0: now), unless the situation changes first."""
+
+    kind: Kind
+    wait_ns: int
+
+
+def next_block(situation: Situation) -> Due:
+    """1. Work starts at once; under load (several waiting, or several in the last block) an interval after the last
+       start, so that blocks fill. A full block never waits.
+    2. Without work, what no header proves yet is proved at once. (Work in 1 proves it, too.)
+    3. Otherwise a heartbeat keeps block time near the clock.
+    """
+    s = situation
+    if s.waiting:  # 1
+        under_load = s.waiting > 1 or s.last_work_txs > 1
+        if not under_load or s.block_full:
+            return Due(Kind.WORK, 0)
+        return Due(Kind.WORK, max(0, s.last_work_ns + s.interval_ns - s.now_ns))
+    if s.unproven:  # 2
+        return Due(Kind.PROOF, 0)
+    return Due(Kind.HEARTBEAT, max(0, s.last_block_ns + s.idle_ns - s.now_ns))  # 3
