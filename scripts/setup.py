@@ -148,7 +148,7 @@ def _page() -> None:
 
 def _node_environment() -> dict[str, str]:
     """The environment whose PATH finds a Node that is new enough, with npm: the user's own, else the locked wheel's."""
-    environment = dict(os.environ, CI="true", npm_config_update_notifier="false")
+    environment = dict(os.environ, CI="true", NO_COLOR="1", npm_config_update_notifier="false")
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm and _node_fits(_output([node, "--version"], environment)):
         return environment
