@@ -1,6 +1,6 @@
 """How versions are kept: tables hold the newest records, undo tables what each version replaced.
 
-    tree        : leaf key → version ‖ leaf hash[32] ‖ length of key ‖ key ‖ value;   page key → version ‖ page
+    tree        : leaf key → version ‖ leaf hash[32] ‖ length of key ‖ key ‖ value;   page key → a page record (pages.py)
                   (8 bytes of version; nothing behind it: removed at that version)
     order       : key → nothing; lists every key that some kept version has
     undo tables : version ‖ record key → how ‖ what:
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from althing.ledger.state.backend import Snapshot
-from althing.ledger.state.tree import restore_slots
+from althing.ledger.state.pages import restore_slots
 from althing.protocol.errors import StateError
 
 __all__ = [
@@ -135,7 +135,7 @@ def record_before(record: bytes, entry: bytes) -> bytes | None:
     if how == NEW:
         return None
     if how == SLOTS:
-        return entry[1:9] + restore_slots(record[8:], entry[9:])
+        return restore_slots(record, entry[1:])
     return entry[1:]
 
 

@@ -11,15 +11,13 @@ _LEAF_KEY_BYTES = 33
 
 
 class CurrentRecords:
-    """The newest records; `seen` keeps the pages as they were read, for their undo entries."""
+    """The newest records."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self.seen: dict[bytes, bytes | None] = {}
 
     def page(self, key: bytes) -> bytes | None:
-        record = self.seen[key] = self._snapshot.get(TREE, key)
-        return None if record is None or len(record) == 8 else record[8:]
+        return self._snapshot.get(TREE, key)
 
     def leaves(self, start: bytes, stop: bytes | None) -> tuple[list[int], list[bytes]]:
         paths: list[int] = []
@@ -39,8 +37,7 @@ class RecordsAt:
         self._version = version
 
     def page(self, key: bytes) -> bytes | None:
-        record = record_at(self._snapshot, PAGE_UNDO, key, self._snapshot.get(TREE, key), self._version)
-        return None if record is None else record[8:]
+        return record_at(self._snapshot, PAGE_UNDO, key, self._snapshot.get(TREE, key), self._version)
 
     def leaves(self, start: bytes, stop: bytes | None) -> tuple[list[int], list[bytes]]:
         paths: list[int] = []

@@ -34,7 +34,7 @@ from althing.ledger.state.history import (
 from althing.ledger.state.nodes import EMPTY
 from althing.ledger.state.pruning import rollback_batch, sweep_batch
 from althing.ledger.state.records import CurrentRecords
-from althing.ledger.state.tree import Change, TreeUpdate, encode_slots
+from althing.ledger.state.tree import Change, TreeUpdate
 from althing.ledger.state.view import StateView
 from althing.protocol.errors import StateError
 
@@ -207,23 +207,18 @@ def _stage(
     if not changes:
         return {}, before
     # 2.
-    current = CurrentRecords(snapshot)
-    update = TreeUpdate(current)
+    update = TreeUpdate(CurrentRecords(snapshot), version)
     root, kind = update.apply(before.kind, changes)
     page_undo: dict[bytes, bytes | None] = {}
-    for key, body in update.pages.items():
-        old = current.seen[key] if key in current.seen else snapshot.get(TREE, key)
-        if body is None:
-            assert old is not None
-            tree[key] = version
-            page_undo[version + key] = REMOVED + old
-            continue
-        tree[key] = version + body
-        if old is None:
-            page_undo[version + key] = NEW
-        elif key in update.touched:
-            page_undo[version + key] = SLOTS + old[:8] + encode_slots(old[8:], update.touched[key])
+    for page, record in update.pages.items():
+        replaced = update.replaced.get(page)
+        if replaced is None:  # a new page, perhaps over the dead record of an older one
+            dead = snapshot.get(TREE, page)
+            page_undo[version + page] = NEW if dead is None else WHOLE + dead
+        elif record is None:
+            page_undo[version + page] = REMOVED + replaced
         else:
-            page_undo[version + key] = WHOLE + old
+            page_undo[version + page] = SLOTS + replaced[:8] + update.slots[page]
+        tree[page] = version if record is None else record
     batch = {TREE: tree, ORDER: order, LEAF_UNDO: leaf_undo, PAGE_UNDO: page_undo}
     return batch, VersionRecord(root, kind, keys)
