@@ -141,8 +141,6 @@ class Broker:
         session.closed_ms = self._clock()
         if not with_will:
             session.will = None
-        for incoming in session.incoming.values():
-            incoming.active = False
         will = session.will
         if will is not None and (not will.delay_s or not session.expiry_s):
             self._send_will(session)
