@@ -2,7 +2,7 @@
 # second time. What set-up does, and how it knows that there is nothing to do, stands in scripts/setup.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-long lock clean
+.PHONY: help setup check lint format types imports test test-long lock clean
 
 BIN := .venv/bin
 LINTED := src tests scripts $(wildcard bench examples)
@@ -25,11 +25,20 @@ test-long: ## the long-running variants: many random rounds of faults and proper
 	@sh scripts/setup.sh --quiet
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-long} $(PYTEST) -m long $(PYTEST_ARGS)
 
-check: ## linters, formatting, types, import rules
+check: ## linters, formatting, types, import rules (all of them, also when one fails)
 	@sh scripts/setup.sh --quiet --no-page
+	@$(MAKE) --no-print-directory --keep-going lint format types imports
+
+lint:
 	$(BIN)/ruff check $(LINTED)
+
+format:
 	$(BIN)/ruff format --check $(LINTED)
+
+types:
 	$(BIN)/mypy
+
+imports:
 	$(BIN)/lint-imports --no-logo --config .importlinter
 
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

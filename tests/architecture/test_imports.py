@@ -15,7 +15,10 @@ SOURCE = ROOT / "src" / "althing"
 CONTRACTS = ROOT / ".importlinter"
 
 # Where an engine is given its application. The harness of `testing` is built of both as well.
-MEETING_PLACES = {"althing.node.daemon"}
+MEETING_PLACE = "althing.node.daemon"
+
+# The port is data and protocols: what turns its calls into the ledger's must see both, and stands in `node`.
+PORT = ("althing.consensus.abci", "althing.consensus.engine")
 
 
 def _packages() -> set[str]:
@@ -95,13 +98,14 @@ def test_every_package_of_the_client_side_is_named() -> None:
 
 
 def test_engine_and_ledger_meet_in_the_daemon_only() -> None:
-    both = set()
     for path in SOURCE.rglob("*.py"):
-        imported = _imported(path)
-        if all(any(name.startswith(f"althing.{side}.") for name in imported) for side in ("consensus", "ledger")):
-            both.add(_module(path))
-    outside = {module for module in both if not module.startswith("althing.testing.")}
-    assert outside <= MEETING_PLACES
+        module, imported = _module(path), _imported(path)
+        sees_ledger = any(name.startswith("althing.ledger.") for name in imported)
+        of_consensus = {name for name in imported if name.startswith("althing.consensus.")}
+        engines = {name for name in of_consensus if not name.startswith(PORT)}
+        if sees_ledger and not module.startswith("althing.testing."):
+            assert not engines or module == MEETING_PLACE, f"{module} sees the ledger and {sorted(engines)}"
+            assert not of_consensus or module.startswith("althing.node."), f"{module} sees the ledger and its engine"
 
 
 def test_imports_are_absolute() -> None:
