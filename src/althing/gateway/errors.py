@@ -1,0 +1,51 @@
+"""What can go wrong in a gateway outside of single messages.
+
+SpoolError            spool.locked .corrupt .foreign_chain .unwritable .failed    the spool cannot be used
+SpoolFullError        spool.full                                                  no room; nothing was recorded
+LedgerError           ledger.unavailable .invalid                                 no node answers, or one answers nonsense
+LedgerRefusedError         ledger.refused                                              a node answers, and refuses
+SettingsError         gateway.settings .keyfile .tokens .bind                     the gateway refuses to start like this
+
+Refusals of messages are no exceptions but outcomes; their codes are in docs/spec/device-message.md §6.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from althing.protocol.errors import AlthingError, StateError, UnavailableError
+
+__all__ = ["LedgerError", "LedgerRefusedError", "SettingsError", "SpoolCorruptError", "SpoolError", "SpoolFullError"]
+
+
+class SpoolError(StateError):
+    """The spool is locked, foreign, damaged or cannot be written."""
+
+
+class SpoolCorruptError(SpoolError):
+    """Bytes that were durable once cannot be read any more. `path` and `offset` say where."""
+
+    def __init__(self, path: Path, offset: int, what: str) -> None:
+        super().__init__(
+            "spool.corrupt",
+            f"{path} is damaged at byte {offset}: {what}",
+            hint="restore the file, or run `althing gateway repair`, which keeps every other message",
+        )
+        self.path = path
+        self.offset = offset
+
+
+class SpoolFullError(UnavailableError):
+    """The spool has reached its bound, or the disk is full."""
+
+
+class LedgerError(UnavailableError):
+    """No node can be reached, or what it says cannot be used; nothing is known about what was asked."""
+
+
+class LedgerRefusedError(AlthingError):
+    """A node answered and refused what was asked (an unknown stream, a proof that is not ready yet)."""
+
+
+class SettingsError(AlthingError):
+    """Settings, keys or files of the gateway are not acceptable."""

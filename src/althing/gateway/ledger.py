@@ -1,0 +1,139 @@
+"""What a gateway asks of the ledger, through nodes it need not trust: a port, and the plain data that passes it.
+
+`LedgerError` says that no node could be asked; everything else is an answer. The implementation over the nodes' REST
+API is in `ledger_rest.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from althing.protocol.messages.devices import DeviceState
+from althing.protocol.messages.identity import AccountStatus, KeyEntry
+from althing.protocol.messages.streams import GatewayHead, StreamDefinition
+
+__all__ = [
+    "AccountView",
+    "Cursor",
+    "DeviceView",
+    "LedgerEvent",
+    "LedgerPort",
+    "LedgerStatus",
+    "StreamView",
+    "Submission",
+]
+
+Cursor = tuple[int, int]  # height, index of the event within it
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStatus:
+    """Where the chain stands. `time_s` is ledger time: the time of the latest block in seconds since 1970."""
+
+    chain_id: str
+    genesis_hash: bytes
+    height: int
+    time_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """A device with its account's keys; `status` is the account's."""
+
+    name: str
+    address: bytes
+    organisation: bytes
+    gateway: bytes | None
+    state: DeviceState
+    status: AccountStatus
+    keys: tuple[KeyEntry, ...]
+
+    @property
+    def active(self) -> bool:
+        return self.state == DeviceState.ACTIVE and self.status == AccountStatus.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """A stream's definition, and the sequence the chain expects next."""
+
+    definition: StreamDefinition
+    next_sequence: int
+
+    @property
+    def path(self) -> str:
+        return self.definition.path
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account's standing and keys."""
+
+    address: bytes
+    organisation: bytes
+    status: AccountStatus
+    keys: tuple[KeyEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEvent:
+    """Something a block decided: `<module>.<what>` with the values docs/spec/messages.md gives; bytes as bytes where
+    the value is an address. `block` events carry none and say that all of the height before has been seen."""
+
+    height: int
+    index: int
+    name: str
+    values: tuple[Any, ...]
+    time_s: int = 0
+
+    @property
+    def cursor(self) -> Cursor:
+        return self.height, self.index
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of a transaction: `code` "" is committed at `height`, `tx.pending` is not decided yet."""
+
+    tx_id: bytes
+    code: str
+    message: str
+    height: int | None
+
+
+class LedgerPort(Protocol):
+    """All methods raise LedgerError when no node answers in time."""
+
+    async def status(self) -> LedgerStatus: ...
+
+    def devices(self, gateway: bytes) -> AsyncIterator[DeviceView]:
+        """All devices that have a stream written by `gateway`, at least."""
+        ...
+
+    async def device(self, name: str) -> DeviceView | None: ...
+
+    def streams(self, gateway: bytes) -> AsyncIterator[StreamView]:
+        """All streams written by `gateway`."""
+        ...
+
+    async def stream(self, path: str) -> StreamView | None: ...
+
+    async def account(self, address: bytes) -> AccountView | None: ...
+
+    async def gateway_head(self, gateway: bytes) -> GatewayHead: ...
+
+    async def submit(self, transaction: bytes) -> Submission:
+        """Send a signed transaction and wait, bounded, for what becomes of it."""
+        ...
+
+    async def proof(self, stream: str, sequence: int) -> bytes:
+        """The proof file of a message, or LedgerRefusedError while it cannot be made."""
+        ...
+
+    def events(self, after: Cursor | None) -> AsyncIterator[LedgerEvent]:
+        """Events after a cursor, without end; with None from now on. Raises LedgerError when the connection is lost."""
+        ...
+
+    async def close(self) -> None: ...
