@@ -1,0 +1,152 @@
+"""Many transactions in flight: signed here, packed into few requests, each answered with its own receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from althing.client.errors import NodeError, RefusedTransactionError
+from althing.client.transport import Transport
+from althing.protocol.catalog import MessageBody
+from althing.protocol.codec import encode
+from althing.protocol.errors import AlthingError, ProtocolError, UnavailableError
+from althing.protocol.limits import NONCE_BYTES
+from althing.protocol.receipt import Receipt
+from althing.protocol.signatures import PrivateKey
+from althing.protocol.transaction import Transaction, sign_transaction
+
+__all__ = ["Committed", "Sender", "Signer"]
+
+PACK_MAX: Final = 2048  # transactions in one request
+PACK_BYTES_MAX: Final = 8 * 1024 * 1024
+REQUESTS_MAX: Final = 4  # requests under way at once
+GAS_LIMIT: Final = 20_000_000
+LIFETIME_S: Final = 300
+WAIT_S: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """An account and the keys that sign for it."""
+
+    address: bytes
+    keys: tuple[PrivateKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A transaction in a block."""
+
+    tx_id: bytes
+    height: int
+    receipt: Receipt
+
+
+class Sender:
+    """Queues signed transactions and sends what has gathered whenever a request is free."""
+
+    def __init__(self, transport: Transport, genesis_hash: bytes) -> None:
+        self._transport = transport
+        self._genesis_hash = genesis_hash
+        self._queue: deque[tuple[bytes, asyncio.Future[Committed]]] = deque()
+        self._requests: set[asyncio.Task[None]] = set()
+
+    async def aclose(self) -> None:
+        for task in tuple(self._requests):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def sign(
+        self, signers: Sequence[Signer], messages: Sequence[MessageBody], *, gas_limit: int = GAS_LIMIT, fee: int = 0
+    ) -> bytes:
+        """A signed transaction of `messages`; the first signer pays."""
+        transaction = Transaction(
+            signers=tuple(sorted(signer.address for signer in signers)),
+            payer=signers[0].address,
+            gas_limit=gas_limit,
+            fee=fee,
+            expiry=int(time.time()) + LIFETIME_S,
+            nonce=secrets.token_bytes(NONCE_BYTES),
+            messages=tuple(messages),
+        )
+        return sign_transaction(transaction, [key for signer in signers for key in signer.keys], self._genesis_hash)
+
+    def send(self, signed: bytes) -> asyncio.Future[Committed]:
+        """Queue a signed transaction; the future gives its receipt, or RefusedTransactionError."""
+        future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        self._queue.append((signed, future))
+        if len(self._requests) < REQUESTS_MAX:
+            task = asyncio.create_task(self._drain())
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+        return future
+
+    async def _drain(self) -> None:
+        # One turn of the loop lets a burst of `send` gather into one request.
+        await asyncio.sleep(0)
+        while self._queue:
+            pack: list[tuple[bytes, asyncio.Future[Committed]]] = []
+            size = 0
+            while self._queue and len(pack) < PACK_MAX and size < PACK_BYTES_MAX:
+                item = self._queue.popleft()
+                size += len(item[0])
+                pack.append(item)
+            await self._send_pack(pack)
+
+    async def _send_pack(self, pack: list[tuple[bytes, asyncio.Future[Committed]]]) -> None:
+        body = encode([signed for signed, _ in pack])
+        try:
+            answers = await self._post_until_taken(body)
+            if type(answers) is not list or len(answers) != len(pack):
+                raise NodeError("node.answer", "the node did not answer every transaction", status=502)
+            for (_, future), answer in zip(pack, answers, strict=True):
+                self._settle(future, answer)
+        except AlthingError as exc:
+            for _, future in pack:
+                if not future.done():
+                    future.set_exception(exc)
+        finally:
+            for _, future in pack:
+                if not future.done():
+                    future.cancel()
+
+    async def _post_until_taken(self, body: bytes) -> object:
+        """Sending again is safe: a transaction executes once, whatever happens to requests."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                return await self._transport.post_cbor(
+                    "/v1/transactions", body, {"wait": "commit", "timeout_s": WAIT_S}, timeout_s=WAIT_S + 15
+                )
+            except UnavailableError as exc:
+                if time.monotonic() + exc.retry_after_s > deadline:
+                    raise
+                await asyncio.sleep(exc.retry_after_s)
+
+    @staticmethod
+    def _settle(future: asyncio.Future[Committed], answer: object) -> None:
+        if future.done():
+            return
+        match answer:
+            case [bytes() as tx_id, "", str(), int() as height, bytes() as data]:
+                try:
+                    receipt = Receipt.from_bytes(data)
+                except ProtocolError as exc:
+                    future.set_exception(exc)
+                    return
+                if receipt.ok:
+                    future.set_result(Committed(tx_id, height, receipt))
+                else:
+                    refusal = RefusedTransactionError(receipt.code, f"refused at height {height}", tx_id)
+                    future.set_exception(refusal)
+            case [bytes() as tx_id, str() as code, str() as message, *_]:
+                future.set_exception(RefusedTransactionError(code or "tx.pending", message, tx_id))
+            case _:
+                future.set_exception(NodeError("node.answer", "an answer is not of the form", status=502))

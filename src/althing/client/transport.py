@@ -1,0 +1,128 @@
+"""HTTP to one or several nodes: typed errors, rotation to the next node when one does not answer, bounded answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import cbor2
+import httpx
+
+from althing.client.errors import ClientError, NodeError
+from althing.protocol.errors import UnavailableError
+
+__all__ = ["ANSWER_BYTES_MAX", "Transport"]
+
+ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
+_CBOR: Final = "application/cbor"
+
+
+class Transport:
+    """Requests to nodes' REST APIs. A request that reached no node is tried at the others before it fails."""
+
+    def __init__(self, urls: Sequence[str], *, timeout_s: int = 30, token: str = "", verify: Any = True) -> None:
+        if not urls or any(not url.startswith(("http://", "https://")) for url in urls):
+            raise ClientError("client.url", "a node's address begins with http:// or https://")
+        self._urls = [url.rstrip("/") for url in urls]
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.AsyncClient(timeout=timeout_s, headers=headers, verify=verify, follow_redirects=False)
+
+    @property
+    def url(self) -> str:
+        """The node used at the moment."""
+        return self._urls[0]
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def get_json(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        response = await self.request("GET", path, params=params, accept="application/json")
+        try:
+            return response.json()
+        except ValueError as exc:
+            raise NodeError("node.answer", f"{self.url}{path} did not answer with JSON", status=502) from exc
+
+    async def get_bytes(self, path: str, params: Mapping[str, Any] | None = None, *, accept: str = _CBOR) -> bytes:
+        return (await self.request("GET", path, params=params, accept=accept)).content
+
+    async def post_cbor(self, path: str, body: bytes, params: Mapping[str, Any], *, timeout_s: float) -> Any:
+        response = await self.request(
+            "POST", path, params=params, accept=_CBOR, content=body, content_type=_CBOR, timeout_s=timeout_s
+        )
+        try:
+            return cbor2.loads(response.content, max_depth=8, allow_indefinite=False)
+        except (cbor2.CBORDecodeError, ValueError) as exc:
+            raise NodeError("node.answer", f"{self.url}{path} did not answer with CBOR", status=502) from exc
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        accept: str,
+        content: bytes | None = None,
+        content_type: str = "",
+        timeout_s: float | None = None,
+    ) -> httpx.Response:
+        """One request, at each node in turn until one answers. NodeError for an answer that is not 2xx."""
+        headers = {"Accept": accept}
+        if content_type:
+            headers["Content-Type"] = content_type
+        clean = {key: value for key, value in (params or {}).items() if value is not None}
+        last: httpx.TransportError | None = None
+        for _ in range(len(self._urls)):
+            try:
+                response = await self._http.request(
+                    method,
+                    self._urls[0] + path,
+                    params=clean,
+                    headers=headers,
+                    content=content,
+                    timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
+                )
+            except httpx.TransportError as exc:
+                last = exc
+                self._urls.append(self._urls.pop(0))
+                continue
+            if response.status_code // 100 != 2:
+                raise _problem(response)
+            return response
+        raise UnavailableError(
+            "node.unavailable",
+            f"no node answered ({', '.join(self._urls)}): {last}",
+            hint="is the node running? althing node status",
+            retry_after_s=2,
+        )
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, headers: Mapping[str, str], params: Mapping[str, Any]
+    ) -> AsyncIterator[httpx.Response]:
+        """A long answer (server-sent events); no read time-out, since silence is normal."""
+        timeout = httpx.Timeout(30, read=None)
+        try:
+            async with self._http.stream(
+                "GET", self._urls[0] + path, headers=dict(headers), params=dict(params), timeout=timeout
+            ) as response:
+                if response.status_code // 100 != 2:
+                    await response.aread()
+                    raise _problem(response)
+                yield response
+        except httpx.TransportError as exc:
+            self._urls.append(self._urls.pop(0))
+            raise UnavailableError("node.unavailable", f"the event stream broke: {exc}", retry_after_s=1) from exc
+
+
+def _problem(response: httpx.Response) -> NodeError | UnavailableError:
+    try:
+        body = response.json()
+        code, message, hint = str(body["code"]), str(body["detail"]), str(body.get("hint", ""))
+    except (ValueError, KeyError, TypeError):
+        code, message, hint = "node.answer", f"HTTP status {response.status_code} from {response.url}", ""
+    if response.status_code == 503:
+        after = response.headers.get("retry-after", "1")
+        seconds = int(after) if after.isascii() and after.isdigit() and len(after) < 5 else 1
+        return UnavailableError(code, message, hint=hint, retry_after_s=seconds)
+    return NodeError(code, message, hint=hint, status=response.status_code)
