@@ -124,7 +124,6 @@ class LmdbBackend:
             readonly=self._readonly,
             create=not self._readonly,
             sync=self._durable,
-            readahead=False,  # lookups are random; reading ahead only evicts
             max_dbs=TABLES_MAX,
             max_readers=_READERS_MAX,
             max_spare_txns=1,
