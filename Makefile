@@ -2,11 +2,14 @@
 # second time. What set-up does, and how it knows that there is nothing to do, stands in scripts/setup.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types imports test test-long lock clean
+.PHONY: help setup check lint format types imports page test test-long lock clean
 
 BIN := .venv/bin
 LINTED := src tests scripts $(wildcard bench examples)
 PYTEST := $(BIN)/pytest
+# The page's own scripts, on the Node that set-up uses.
+PAGE := $(if $(wildcard web/package.json),page)
+NPM := PATH="$(CURDIR)/.venv/node/shims:$$PATH" npm --prefix web run --silent
 # More workers than processors help nobody; a file's tests stay together, because some share a daemon.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
@@ -19,15 +22,16 @@ setup: ## the environment alone: .venv, the locked dependencies, the package, th
 
 test: ## every test but the long-running ones (PYTEST_ARGS='-k proof' narrows it)
 	@sh scripts/setup.sh --quiet
-	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(PYTEST) -m "not long" $(PYTEST_ARGS)
+	@page=0; $(if $(PAGE),$(NPM) test || page=$$?;) \
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(PYTEST) -m "not long" $(PYTEST_ARGS) && exit $$page
 
 test-long: ## the long-running variants: many random rounds of faults and properties
 	@sh scripts/setup.sh --quiet
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-long} $(PYTEST) -m long $(PYTEST_ARGS)
 
 check: ## linters, formatting, types, import rules (all of them, also when one fails)
-	@sh scripts/setup.sh --quiet --no-page
-	@$(MAKE) --no-print-directory --keep-going lint format types imports
+	@sh scripts/setup.sh --quiet
+	@$(MAKE) --no-print-directory --keep-going lint format types imports $(PAGE)
 
 lint:
 	$(BIN)/ruff check $(LINTED)
@@ -40,6 +44,9 @@ types:
 
 imports:
 	$(BIN)/lint-imports --no-logo --config .importlinter
+
+page:
+	$(NPM) check
 
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
