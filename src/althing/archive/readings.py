@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from althing.archive.catalogue import Catalogue, Held
+from althing.archive.errors import ArchiveError
 from althing.archive.query import (
     Axis,
     Position,
@@ -23,6 +24,7 @@ __all__ = ["read_page", "read_series"]
 
 _FILES_FIRST: Final = 4  # a page is often found in the first few segments of its order; then twice as many each time
 
+_KINDS: Final = frozenset(int(kind) for kind in Kind)
 _PLACE: Final = {
     Axis.DEVICE: "coalesce(device_time_ns, arrival_ns)",
     Axis.ARRIVAL: "arrival_ns",
@@ -140,18 +142,22 @@ def read_series(
 
 
 def reading_row(stream: int, row: Sequence[Any]) -> ReadingRow:
-    """A row of the columns `_ROW`."""
+    """A row of the columns `_ROW`, or ArchiveError when it cannot come from a reading: the file is forged."""
     (
         sequence, record, quantity, kind, coefficient, exponent, text, data, unit, device_time_ns, arrival_ns,
         block_time_ns, height, flags, origin, schema_version, total, update_ns,
     ) = row  # fmt: skip
+    where = f"stream {stream} sequence {sequence} record {record} quantity {quantity}"
+    needed = (sequence, record, quantity, kind, unit, arrival_ns, block_time_ns, height, flags, origin, schema_version)
+    if None in needed or kind not in _KINDS:
+        raise ArchiveError("archive.column_differs", "a column is missing or out of range", where=where)
     return ReadingRow(
         stream,
         sequence,
         record,
         quantity,
         Kind(kind),
-        join_value(kind, coefficient, exponent, text, data),
+        join_value(kind, coefficient, exponent, text, data, where),
         unit,
         device_time_ns,
         arrival_ns,
@@ -160,22 +166,36 @@ def reading_row(stream: int, row: Sequence[Any]) -> ReadingRow:
         flags,
         origin,
         schema_version,
-        None if total is None else Decimal(total),
+        None if total is None else _decimal(total, where),
         update_ns,
     )
 
 
-def join_value(kind: int, coefficient: int | None, exponent: int | None, text: str | None, data: bytes | None) -> Value:
-    """The value of its columns (docs/spec/segments.md §4)."""
+def join_value(
+    kind: int, coefficient: int | None, exponent: int | None, text: str | None, data: bytes | None, where: str = ""
+) -> Value:
+    """The value of its columns (docs/spec/segments.md §4), the inverse of `split_value`."""
     if coefficient is not None:
         if exponent is None:
             return bool(coefficient)
         number = from_pair(coefficient, exponent)
-        assert isinstance(number, Decimal)
+        if not isinstance(number, Decimal):
+            raise ArchiveError("archive.column_differs", "the exponent is out of range", where=where)
         return number
     if text is not None:
-        return Decimal(text) if kind == Kind.NUMBER else text
+        return _decimal(text, where) if kind == Kind.NUMBER else text
     return data
+
+
+def _decimal(text: str, where: str) -> Decimal:
+    # `sum` may have more digits than a value may; all are finite.
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise ArchiveError("archive.column_differs", "not a decimal number", where=where)
+    return number
 
 
 def _page_statement(

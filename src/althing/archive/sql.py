@@ -37,6 +37,16 @@ class Database:
         self._connection.execute("SET GLOBAL parquet_metadata_cache = true")
         self._lock = threading.Lock()
 
+    def stream(self, statement: str, files: Sequence[Path], rows: int) -> Iterator[Any]:
+        """The result as Arrow record batches, made as they are taken; errors as of `run`."""
+        cursor = self._cursor()
+        try:
+            yield from cursor.sql(statement, params={"files": [literal(path) for path in files]}).to_arrow_reader(rows)
+        except duckdb.Error as exc:
+            raise _failed(exc, files) from exc
+        finally:
+            cursor.close()
+
     @contextmanager
     def run(self, statement: str, files: Sequence[Path], values: Mapping[str, Any]) -> Iterator[Any]:
         """A finished query's cursor. `$files` stands for the files, `$name` for the values.
@@ -44,22 +54,28 @@ class Database:
         A file that has vanished is ObjectMissing (a compaction replaced it: refresh and ask again); what cannot be read is
         SegmentUnavailable.
         """
-        with self._lock:
-            cursor = self._connection.cursor()
+        cursor = self._cursor()
         try:
-            try:
-                yield cursor.execute(statement, {"files": [literal(path) for path in files], **values})
-            except duckdb.Error as exc:
-                gone = [path for path in files if not path.exists()]
-                if gone:
-                    raise ObjectMissing(str(gone[0])) from exc
-                first_line = str(exc).partition("\n")[0]
-                raise SegmentUnavailable(f"a query over segments failed: {first_line}") from exc
+            yield cursor.execute(statement, {"files": [literal(path) for path in files], **values})
+        except duckdb.Error as exc:
+            raise _failed(exc, files) from exc
         finally:
             cursor.close()
 
     def close(self) -> None:
         self._connection.close()
+
+    def _cursor(self) -> Any:
+        with self._lock:
+            return self._connection.cursor()
+
+
+def _failed(exc: duckdb.Error, files: Sequence[Path]) -> Exception:
+    gone = [path for path in files if not path.exists()]
+    if gone:
+        return ObjectMissing(str(gone[0]))
+    first_line = str(exc).partition("\n")[0]
+    return SegmentUnavailable(f"a query over segments failed: {first_line}")
 
 
 def literal(path: Path) -> str:
