@@ -7,12 +7,13 @@ async with await AsyncClient.connect("http://127.0.0.1:8420", signer=load_signer
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import cbor2
 
@@ -46,12 +47,14 @@ from althing.protocol.messages.identity import (
     SetAttribute,
 )
 from althing.protocol.messages.streams import DefineStream, HandOver, StreamDefinition, StreamHead, UpdateStream
+from althing.protocol.record import Record
 from althing.protocol.schema import StreamSchema
 from althing.protocol.trust import Trust, parse_trust
 
 __all__ = ["AsyncClient", "ChainEvent", "load_signer"]
 
 _PROOFS_A_REQUEST: Final = 256
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class AsyncClient:
         transport = Transport([nodes] if isinstance(nodes, str) else nodes, token=token, timeout_s=timeout_s)
         try:
             if isinstance(trust, Path):
-                trust = parse_trust(trust.read_bytes())
+                trust = parse_trust(await asyncio.to_thread(trust.read_bytes))
             if trust is None:
                 trust = parse_trust(await transport.get_bytes("/v1/trust", accept="application/json"))
         except BaseException:
@@ -131,7 +134,7 @@ class AsyncClient:
         """One transaction of these messages, all or nothing; returns when it is in a block."""
         return await self.send_later(*messages, signers=signers)
 
-    def send_later(self, *messages: MessageBody, signers: Sequence[Signer] = ()) -> Any:
+    def send_later(self, *messages: MessageBody, signers: Sequence[Signer] = ()) -> asyncio.Future[Committed]:
         """As `send`, but returns an awaitable at once: keep thousands in flight and gather them."""
         chosen = tuple(signers) or ((self._signer,) if self._signer else ())
         if not chosen:
@@ -233,7 +236,7 @@ class AsyncClient:
             raise NodeError("query.absent", f"there is no {what}; its absence is proved", status=404)
         return value
 
-    async def _record(self, key: bytes, cls: Any, what: str) -> Any:
+    async def _record(self, key: bytes, cls: type[R], what: str) -> R:
         return cls.from_bytes(await self._value(key, what))
 
     # --- readings and proofs --------------------------------------------------------------------------------------

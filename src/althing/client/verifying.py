@@ -43,9 +43,7 @@ def check_readings(
     resolved = {
         sequence: {
             (reading.index, reading.quantity): reading
-            for reading in resolve_leaf(
-                found.leaf, schemas[found.row.schema_version], trust.genesis_hash, None
-            ).readings
+            for reading in resolve_leaf(found.leaf, schemas[found.row.schema_version], trust.genesis_hash, None).records
         }
         for sequence, found in verified.items()
     }
