@@ -1,0 +1,62 @@
+/** The trust file: what a verifier takes on faith (docs/spec/proof.md §1). */
+
+import { fromHex, type Bytes } from "./bytes";
+import { checkValidators, validatorOrder, type Validator } from "./block";
+import { EncodingError } from "./cbor";
+import { CHAIN_ID } from "./record";
+
+export interface Trust {
+  readonly chainId: string;
+  readonly genesisHash: Bytes;
+  readonly height: bigint;
+  readonly headerHash: Bytes;
+  readonly validators: readonly Validator[];
+}
+
+const FORMAT = "althing-trust/1";
+
+/** The trust of a file's text, or EncodingError. */
+export function parseTrust(text: string): Trust {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new EncodingError("a trust file is JSON");
+    throw error;
+  }
+  const file = members(document);
+  if (file["format"] !== FORMAT) throw new EncodingError(`this is not a trust file of format ${FORMAT}`);
+  if (!Array.isArray(file["validators"]) || file["validators"].length === 0) throw new EncodingError("the trust file lists no validators");
+  const validators = file["validators"].map((entry) => {
+    const validator = members(entry);
+    return { publicKey: digest(validator["public_key"]), power: count(validator["power"]) };
+  });
+  validators.sort(validatorOrder);
+  checkValidators(validators);
+  return {
+    chainId: CHAIN_ID(typeof file["chain_id"] === "string" ? file["chain_id"] : null),
+    genesisHash: digest(file["genesis_hash"]),
+    height: count(file["height"]),
+    headerHash: digest(file["header_hash"]),
+    validators,
+  };
+}
+
+function members(value: unknown): Record<string, unknown> {
+  if (typeof value !== "object" || value === null) throw new EncodingError("the trust file is not of its form");
+  return value as Record<string, unknown>;
+}
+
+function digest(value: unknown): Bytes {
+  const data = typeof value === "string" ? fromHex(value) : null;
+  if (data?.length !== 32) throw new EncodingError("a hash or key in the trust file is not 32 bytes in hexadecimal");
+  return data;
+}
+
+/** JSON numbers beyond 2^53 lose digits here, so they are refused rather than rounded. */
+function count(value: unknown): bigint {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value <= 0) {
+    throw new EncodingError("a number in the trust file is not a positive integer below 2^53");
+  }
+  return BigInt(value);
+}
