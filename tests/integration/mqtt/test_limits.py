@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
+import threading
 
 import pytest
 from cryptography import x509
@@ -21,7 +22,7 @@ from althing.gateway.ingest.mqtt import (
     OpenAuthenticator,
     StaticTokens,
 )
-from althing.gateway.ingest.port import Principal
+from althing.gateway.ingest.port import Accepted, Principal
 
 
 def test_half_open_connections_are_closed(start, raw):
@@ -52,6 +53,29 @@ def test_a_large_packet_in_many_pieces(server, raw):
     client.publish("althing/v1/dev/t", body, 1, 1)
     assert client.read().kind == 4
     assert server.intake.items[0].body == body
+
+
+@pytest.mark.parametrize("level", [4, 5])
+def test_what_the_intake_has_not_decided_is_bounded_in_bytes(start, raw, level):
+    server = start(undecided_bytes_max=1_000_000)
+    server.intake.hold = True
+    client = raw(server, level).connect("c", user="dev")
+    sender = threading.Thread(
+        target=lambda: [client.publish("althing/v1/dev/t", bytes((i,)) * 300_000, 1, i) for i in range(1, 61)]
+    )
+    sender.start()
+    server.until(lambda: len(server.intake.held) >= 4)
+    raw(server).connect("other").silent()
+    assert len(server.intake.held) < 10
+    seen = []
+    while len(seen) < 60:
+        server.until(lambda: server.intake.held)
+        item, done = server.call(server.intake.held.pop, 0)
+        seen.append(item.body[0])
+        server.call(done, Accepted(len(seen)))
+    sender.join()
+    assert seen == list(range(1, 61))
+    assert [client.read().packet_id for _ in range(60)] == seen
 
 
 def test_connections_are_bounded(start, raw):

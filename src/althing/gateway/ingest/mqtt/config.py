@@ -34,6 +34,7 @@ class MqttConfig:
     topic_alias_max: int = 64  # of one connection, each direction
     receive_maximum: int = 256  # QoS 1 and 2 in flight from one MQTT 5 client
     legacy_receive_maximum: int = 1_024  # the same for older clients, which cannot be told: reading pauses there
+    undecided_bytes_max: int = 4 * 1_048_576  # of one client's payloads before the intake: reading pauses beyond
     inflight_max: int = 64  # QoS 1 and 2 in flight to one client, unless it asks for fewer
 
     keep_alive_s_max: int = 3_600  # told to MQTT 5 clients as Server Keep Alive

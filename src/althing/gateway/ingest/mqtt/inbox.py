@@ -22,7 +22,7 @@ from althing.gateway.ingest.mqtt.refusals import reason_of
 from althing.gateway.ingest.mqtt.session import Incoming, Session
 from althing.gateway.ingest.port import Accepted, Busy, Inbound, Outcome, Refused
 
-__all__ = ["INGEST_PREFIX", "Inbox", "Target", "target_of"]
+__all__ = ["INGEST_PREFIX", "Acknowledger", "Inbox", "Target", "target_of"]
 
 INGEST_PREFIX = "althing/v1/"
 _TARGETS_MAX = 1_024
@@ -99,6 +99,7 @@ class Inbox:
         self._limit = config.receive_maximum if self._strict else config.legacy_receive_maximum
         self._in_flight = 0
         self._counted: set[int] = set()  # QoS 2 packet identifiers within `_in_flight`
+        self._undecided_bytes = 0  # payloads that the intake has not decided on
         self._paused = False
         self._targets: dict[str, Target] = {}
         self._arrivals = 0
@@ -118,8 +119,7 @@ class Inbox:
             if self._in_flight > self._limit:
                 if self._strict:
                     raise MqttPacketError(Reason.RECEIVE_MAXIMUM_EXCEEDED, "more in flight than Receive Maximum")
-                self._paused = True
-                self._connection.window_full(True)
+                self._pause()
             if publish.qos == 2:
                 incoming = self._begin(publish.packet_id)
                 if incoming is None:
@@ -231,6 +231,9 @@ class Inbox:
             hub.metrics.dropped_qos0 += 1
             return
         self._arrivals += 1
+        self._undecided_bytes += len(publish.payload)
+        if self._undecided_bytes > hub.config.undecided_bytes_max:
+            self._pause()
         arrival = _Arrival(self, self._arrivals, publish, self._inbound(publish, target, incoming), incoming)
         if incoming is not None and self._session.durable:
             hub.journal.when_durable(partial(self._submit, arrival))
@@ -253,6 +256,9 @@ class Inbox:
 
     def decided(self, arrival: _Arrival, outcome: Outcome) -> None:
         """The intake's answer; may come after the connection, and even the session, is gone."""
+        if arrival.publish.qos == 0 or not isinstance(outcome, Busy):
+            self._undecided_bytes -= len(arrival.publish.payload)
+            self._may_resume_reading()
         probed = arrival is self._probe
         if probed:
             self._probe = None
@@ -353,7 +359,18 @@ class Inbox:
 
     def _less_in_flight(self) -> None:
         self._in_flight -= 1
-        if self._paused and self._in_flight <= self._limit // 2:
+        self._may_resume_reading()
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._connection.window_full(True)
+
+    def _may_resume_reading(self) -> None:
+        if (
+            self._paused
+            and (self._strict or self._in_flight <= self._limit // 2)
+            and self._undecided_bytes <= self.hub.config.undecided_bytes_max // 2
+        ):
             self._paused = False
             self._connection.window_full(False)
 

@@ -36,7 +36,7 @@ from althing.gateway.ingest.mqtt.reasons import (
     UNSUBSCRIBE,
 )
 
-__all__ = ["NO_PROPERTIES", "Prop", "Properties", "encode_items", "encode_properties", "read_properties"]
+__all__ = ["NO_PROPERTIES", "WILL", "Prop", "Properties", "encode_items", "encode_properties", "read_properties"]
 
 WILL = 0  # the will's properties inside CONNECT have a table column of their own
 
