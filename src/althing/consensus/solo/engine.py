@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse, Misbehavior
@@ -152,7 +152,7 @@ class SoloEngine:
 
     def block(self, height: int) -> Block:
         """See `Engine.block`."""
-        return self._found(height, self._open_store().block(height))
+        return self._found(height, self._open_store().block)
 
     def block_id(self, height: int) -> BlockId:
         """The id the commit for a height names."""
@@ -160,23 +160,23 @@ class SoloEngine:
 
     def signed_header(self, height: int) -> SignedHeader:
         """See `Engine.signed_header`."""
-        return self._found(height, self._open_store().signed_header(height))
+        return self._found(height, self._open_store().signed_header)
 
     def commit(self, height: int) -> Commit:
         """See `Engine.commit`."""
-        return self._found(height, self._open_store().commit(height))
+        return self._found(height, self._open_store().commit)
 
     def validators(self, height: int) -> ValidatorSet:
         """See `Engine.validators`."""
-        return self._found(height, self._open_store().validators(height), ahead=1)
+        return self._found(height, self._open_store().validators, ahead=1)
 
     def consensus_params(self, height: int) -> ConsensusParams:
         """See `Engine.consensus_params`."""
-        return self._found(height, self._open_store().params(height), ahead=1)
+        return self._found(height, self._open_store().params, ahead=1)
 
     def results(self, height: int) -> FinalizeBlockResponse:
         """See `Engine.results`."""
-        return self._found(height, self._open_store().results(height))
+        return self._found(height, self._open_store().results)
 
     async def wait_height(self, height: int) -> None:
         """See `Engine.wait_height`."""
@@ -395,11 +395,12 @@ class SoloEngine:
             raise UnavailableError("engine.stopped", "the engine is not running")
         return store
 
-    def _found(self, height: int, value: T | None, *, ahead: int = 0) -> T:
+    def _found(self, height: int, read: Callable[[int], T | None], *, ahead: int = 0) -> T:
         if height < self._genesis.initial_height or height > self.latest_height + ahead:
             raise EngineError(
                 "engine.unknown_height", f"there is no block {height}, the latest is {self.latest_height}"
             )
+        value = read(height)
         if value is None:
             base, header_base = self._open_store().bases()
             raise EngineError(
