@@ -24,8 +24,7 @@ from althing.archive.catalogue import Segment
 from althing.archive.errors import ArchiveError
 from althing.archive.names import SEGMENTS, SegmentName
 from althing.archive.objects import ObjectMissing
-from althing.archive.runs import Runs, StreamRun, join_runs
-from althing.archive.segment import leaf_groups
+from althing.archive.segment import joined, leaf_groups
 from althing.archive.sql import Database
 from althing.archive.table import (
     LEAF_BYTES_PER_GROUP,
@@ -172,11 +171,7 @@ def _path(archive: SegmentWriter, segment: Segment) -> Path:
 
 
 def _write(target: Path, group: Sequence[Segment], paths: Sequence[Path]) -> Footer:
-    by_stream: dict[int, list[StreamRun]] = {}
-    for segment in group:
-        for run in segment.footer.runs:
-            by_stream.setdefault(run.stream, []).append(run)
-    runs = Runs(run for stream in sorted(by_stream) for run in join_runs(by_stream[stream]))
+    runs = joined(run for segment in group for run in segment.footer.runs)
     groups = 0
     with writer(target) as out:
         for table in _leaf_tables(group, paths):

@@ -100,23 +100,31 @@ class RefusalLog:
         self._store = store
         self._gateway = gateway
         self._lock = threading.Lock()
-        self._next = max((file.last + 1 for file in self._files()), default=0)
+        files = sorted(_visible(self._files()))
+        self._next = files[-1].last + 1 if files else 0
+        self._tail: list[Refusal] = []
+        for file in reversed(files):
+            self._tail = _lines(store, file) + self._tail
+            if len(self._tail) >= LINES_MAX:
+                break
 
     def append(self, refusals: Sequence[Refusal]) -> int:
-        """Store refusals in the order given; the number of the next one. One durable write per 8,192 of them."""
+        """Store refusals in the order given; the number of the next one. One durable write per 8,192 of them.
+
+        What was stored last and stands first here again is not stored twice: a gateway that crashed before it noted the
+        success repeats the same refusals, perhaps with newer ones behind them.
+        """
         with self._lock:
-            for start in range(0, len(refusals), LINES_MAX):
+            new = [replace(one, **{name: getattr(one, name)[:TEXT_CHARS_MAX] for name in _TEXTS}) for one in refusals]
+            new = new[_overlap(self._tail, new) :]
+            for start in range(0, len(new), LINES_MAX):
                 numbered = [
-                    replace(
-                        refusal,
-                        gateway=self._gateway,
-                        number=self._next + at,
-                        **{name: getattr(refusal, name)[:TEXT_CHARS_MAX] for name in _TEXTS},
-                    )
-                    for at, refusal in enumerate(refusals[start : start + LINES_MAX])
+                    replace(one, gateway=self._gateway, number=self._next + at)
+                    for at, one in enumerate(new[start : start + LINES_MAX])
                 ]
                 self._write(numbered)
                 self._next += len(numbered)
+                self._tail = (self._tail + numbered)[-LINES_MAX:]
             return self._next
 
     def compact(self) -> int:
@@ -214,6 +222,15 @@ class RefusalReader:
             while len(self._cache) > _CACHED_FILES:
                 self._cache.popitem(last=False)
         return lines
+
+
+def _overlap(stored: Sequence[Refusal], new: Sequence[Refusal]) -> int:
+    """How many of `new`, from its beginning, are the last ones of `stored`."""
+    known = [replace(one, gateway=b"", number=-1) for one in stored[-len(new) :]] if new else []
+    for count in range(len(known), 0, -1):
+        if known[-count] == new[0] and known[-count:] == list(new[:count]):
+            return count
+    return 0
 
 
 def _visible(files: Any) -> list[_File]:

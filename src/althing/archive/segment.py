@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from althing.archive.errors import ArchiveError
 from althing.archive.names import SegmentName
-from althing.archive.runs import Runs, StreamRun
+from althing.archive.runs import Runs, StreamRun, join_runs
 from althing.archive.sealed import Sealed, readings_or_none
 from althing.archive.table import (
     LEAF,
@@ -106,7 +106,7 @@ class Rows:
     runs: list[StreamRun] = field(default_factory=list)
 
 
-def batch_rows(batch: Sealed, genesis_hash: bytes, previous: dict[int, int | None]) -> Rows:
+def batch_rows(batch: Sealed, genesis_hash: bytes, previous: dict[int, int | None], out: Rows | None = None) -> Rows:
     """All rows of a batch. `previous` holds each stream's greatest device time before it, and is brought up to date.
 
     1. Table, leaves and root belong together, else ArchiveError `archive.root_differs` or `archive.leaf`.
@@ -120,7 +120,7 @@ def batch_rows(batch: Sealed, genesis_hash: bytes, previous: dict[int, int | Non
     if root_of([leaf_hash(leaf) for leaf in batch.leaves]) != batch.root:
         raise ArchiveError("archive.root_differs", "the leaves do not have the batch's root")
     # 2
-    out = Rows()
+    out = Rows() if out is None else out
     index = 0
     for part in batch.parts:
         schema = schema_bytes(part.schema)
@@ -238,15 +238,29 @@ def leaf_groups(table: pa.Table) -> list[pa.Table]:
 
 
 def build_segment(
-    batch: Sealed, genesis_hash: bytes, previous: dict[int, int | None]
+    batches: Sequence[Sealed], genesis_hash: bytes, previous: dict[int, int | None]
 ) -> tuple[SegmentName, bytes, Footer]:
-    """The segment of one batch: its name, its bytes, and its footer."""
-    made = batch_rows(batch, genesis_hash, previous)
+    """The segment of neighbouring batches of one gateway: its name, its bytes, and its footer."""
+    made = Rows()
+    for batch in batches:
+        batch_rows(batch, genesis_hash, previous, made)
     leaves = rows(LEAF, made.leaf, len(made.leaf["leaf"]))
     readings = rows(READING, made.reading, len(made.reading["record"]))
+    if len(batches) > 1:
+        readings = readings.sort_by(
+            [(name, "ascending") for name in ("stream_number", "sequence", "record", "quantity")]
+        )
     groups = leaf_groups(leaves)
+    first, last = batches[0], batches[-1]
     footer = Footer(
-        batch.gateway, batch.number, batch.number, 1, leaves.num_rows, readings.num_rows, len(groups), Runs(made.runs)
+        first.gateway,
+        first.number,
+        last.number,
+        len(batches),
+        leaves.num_rows,
+        readings.num_rows,
+        len(groups),
+        joined(made.runs),
     )
     sink = io.BytesIO()
     with writer(sink) as out:
@@ -256,4 +270,12 @@ def build_segment(
             out.write_table(readings, row_group_size=READINGS_PER_GROUP)
         out.add_key_value_metadata(footer.metadata())
     data = sink.getvalue()
-    return SegmentName(batch.gateway, batch.number, batch.number, hashlib.sha256(data).digest()), data, footer
+    return SegmentName(first.gateway, first.number, last.number, hashlib.sha256(data).digest()), data, footer
+
+
+def joined(runs: Iterable[StreamRun]) -> Runs:
+    """Runs of neighbouring batches or segments, given in their order, as one segment has them."""
+    by_stream: dict[int, list[StreamRun]] = {}
+    for run in runs:
+        by_stream.setdefault(run.stream, []).append(run)
+    return Runs(run for of_stream in by_stream.values() for run in join_runs(of_stream))

@@ -19,9 +19,9 @@ from althing.archive.catalogue import Catalogue, read_footer
 from althing.archive.errors import ArchiveError
 from althing.archive.names import SegmentName
 from althing.archive.objects import ObjectMissing, ObjectStore
-from althing.archive.runs import Runs, StreamRun, join_runs
+from althing.archive.runs import StreamRun
 from althing.archive.sealed import Sealed, StreamPart
-from althing.archive.segment import batch_rows
+from althing.archive.segment import batch_rows, joined
 from althing.archive.table import LEAF, LEAF_COLUMNS, READING, READING_COLUMNS, SCHEMA, Footer
 from althing.protocol.batch import parse_leaf
 from althing.protocol.codec import decode
@@ -131,7 +131,7 @@ class _Check:
     anchors: Anchors | None
     carried: dict[int, tuple[int, int | None]]
     result: Verified
-    runs: dict[int, list[StreamRun]] = field(default_factory=dict)
+    runs: list[StreamRun] = field(default_factory=list)
 
     def run(self) -> None:
         # 1
@@ -222,7 +222,7 @@ class _Check:
         previous = {part.stream: self.previous(part, rows, sealed) for part in sealed.parts}
         made = batch_rows(sealed, self.genesis_hash, previous)
         for run in made.runs:
-            self.runs.setdefault(run.stream, []).append(run)
+            self.runs.append(run)
             self.carried[run.stream] = (run.end, run.latest_ns)
         for at, row in enumerate(rows):
             self.compare(row, {name: made.leaf[name][at] for name in LEAF_COLUMNS}, f"{where} leaf {at}")
@@ -370,8 +370,7 @@ class _Check:
         counts = (result.batches, result.leaves, result.readings)
         if (footer.batches, footer.leaves, footer.readings) != counts:
             self.find("archive.summary_differs", result.name, f"the footer's counts are not those of the rows {counts}")
-        runs = Runs(run for stream in sorted(self.runs) for run in join_runs(self.runs[stream]))
-        if footer.runs != runs:
+        if footer.runs != joined(self.runs):
             self.find("archive.summary_differs", result.name, "the footer's runs are not those of the rows")
 
     def find(self, code: str, where: str, message: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,22 +37,42 @@ class SegmentWriter:
         root is stored under this number. UnavailableError `archive.full`, `.store_unavailable`: nothing stored, try again.
         """
         with self.lock:
-            stored = self._stored(batch.gateway, batch.number)
-            if stored is not None:
-                if self._root(stored, batch.number) != batch.root:
-                    raise ArchiveError(
-                        "archive.batch_conflict",
-                        f"another batch is stored as number {batch.number} of this gateway",
-                        hint="this archive belongs to another chain or run",
-                    )
-                return stored.name
-            previous = {part.stream: self._previous(part.stream, part.first) for part in batch.parts}
-            name, data, footer = build_segment(batch, self.genesis_hash, previous)
-            self.store.put(str(name), data)
-            self.catalogue.add(Segment(name, len(data), footer))
+            return self._held_already(batch) or self._store([batch])
+
+    def write_all(self, batches: Sequence[Sealed]) -> None:
+        """Store neighbouring batches of one gateway as one segment: a gateway that catches up, an import, a benchmark."""
+        with self.lock:
+            new = [batch for batch in batches if self._held_already(batch) is None]
+            if any(a.gateway != b.gateway or a.number + 1 != b.number for a, b in pairwise(new)):
+                raise AssertionError("batches of one segment are neighbours")
+            if new:
+                self._store(new)
+
+    def _held_already(self, batch: Sealed) -> SegmentName | None:
+        stored = self._stored(batch.gateway, batch.number)
+        if stored is None:
+            return None
+        if self._root(stored, batch.number) != batch.root:
+            raise ArchiveError(
+                "archive.batch_conflict",
+                f"another batch is stored as number {batch.number} of this gateway",
+                hint="this archive belongs to another chain or run",
+            )
+        return stored.name
+
+    def _store(self, batches: Sequence[Sealed]) -> SegmentName:
+        previous: dict[int, int | None] = {}
+        for batch in batches:
+            for part in batch.parts:
+                if part.stream not in previous:
+                    previous[part.stream] = self._previous(part.stream, part.first)
+        name, data, footer = build_segment(batches, self.genesis_hash, previous)
+        self.store.put(str(name), data)
+        self.catalogue.add(Segment(name, len(data), footer))
+        for batch in batches:
             for part in batch.parts:
                 self._latest[part.stream] = (part.first + part.count, previous[part.stream])
-            return name
+        return name
 
     def next_number(self, gateway: bytes) -> int:
         """The number after the gateway's last stored batch; 0 when there is none."""

@@ -45,8 +45,9 @@ def test_pages_hold_every_refusal_once_newest_first(
     logs = {A: RefusalLog(store, A), B: RefusalLog(store, B)}
     for gateway, times in appends:
         expected += [(time, gateway, numbers[gateway] + at) for at, time in enumerate(times)]
+        new = [refusal(time, str(numbers[gateway] + at)) for at, time in enumerate(times)]
         numbers[gateway] += len(times)
-        assert logs[gateway].append([refusal(time) for time in times]) == numbers[gateway]
+        assert logs[gateway].append(new) == numbers[gateway]
     if compacted:
         for log in logs.values():
             log.compact()
@@ -58,7 +59,7 @@ def test_compaction_leaves_few_files_and_the_same_pages(tmp_path: Path) -> None:
     store = open_objects(str(tmp_path))
     log = RefusalLog(store, A)
     for at in range(50):
-        log.append([refusal(at), refusal(at)])
+        log.append([refusal(at, "a"), refusal(at, "b")])
     reader = RefusalReader(store)
     before = listed(reader, 30)
     first = reader.page(limit=10)
@@ -100,3 +101,15 @@ def test_damage_and_wrong_questions_are_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"mqtt", b"http"))
     with pytest.raises(SegmentUnavailable):
         RefusalReader(store).page()
+
+
+def test_what_a_crashed_gateway_repeats_is_stored_once(tmp_path: Path) -> None:
+    store = open_objects(str(tmp_path))
+    first, second = [refusal(at) for at in range(5)], [refusal(9)]
+    RefusalLog(store, A).append(first)
+    log = RefusalLog(store, A)
+    assert log.append(first) == 5
+    assert log.append([*first, *second]) == 6
+    assert log.append(second) == 6
+    assert log.append([refusal(7)]) == 7
+    assert [number for _, _, number in listed(RefusalReader(store), 3)] == [5, 6, 4, 3, 2, 1, 0]
