@@ -31,20 +31,26 @@ install_line() { # $1: the packages on Debian and Ubuntu
     fi
 }
 
-# Versions the project is tested with come before ones that are merely new enough.
+# A Python newer than the wheels of the locked packages is taken only if there is no other.
+locked='import sys; sys.exit(sys.version_info[:2] > (3, 14))'
+newest=""
 incomplete=""
 too_old=""
 for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.14; do
     path=$(command -v "$candidate" 2>/dev/null) || continue
     version=$("$path" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
     if "$path" -c "$complete" 2>/dev/null; then
-        exec "$path" scripts/setup.py "$@"
+        if "$path" -c "$locked"; then
+            exec "$path" scripts/setup.py "$@"
+        fi
+        [ -n "$newest" ] || newest=$path
     elif "$path" -c "$usable" 2>/dev/null; then
         [ -n "$incomplete" ] || incomplete="$candidate $version"
     else
         [ -n "$too_old" ] || too_old="$path is Python $version"
     fi
 done
+[ -z "$newest" ] || exec "$newest" scripts/setup.py "$@"
 
 {
     if [ -n "$incomplete" ]; then
