@@ -240,8 +240,8 @@ def test_limits_of_keys_and_values(store: StateStore) -> None:
 
 
 def test_pages_that_vanish_and_come_back_keep_their_history(store: StateStore) -> None:
-    many = {name: b"1" for name in NAMES}
-    states = {1: many, 2: {NAMES[0]: b"1"}, 3: {name: b"3" for name in NAMES}, 4: {}, 5: many}
+    many = dict.fromkeys(NAMES, b"1")
+    states = {1: many, 2: {NAMES[0]: b"1"}, 3: dict.fromkeys(NAMES, b"3"), 4: {}, 5: many}
     before: State = {}
     for version, state in states.items():
         store.commit(store.stage(version, {**dict.fromkeys(before), **state}))
