@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from althing.protocol.decimals import text
 from althing.protocol.limits import MESSAGE_BYTES_MAX
 from althing.protocol.readings import Flag, resolve
-from althing.testing.examples import Example, load_example, load_examples
-from althing.testing.recordings import (
+from althing.apps.recorded.examples import Example, load_example, load_examples
+from althing.apps.recorded.recordings import (
     AlarmRun,
     LoggerReading,
     RecordingError,
