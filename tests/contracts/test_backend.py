@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from althing.ledger.state.backend import Backend, bind_identity
@@ -71,26 +71,27 @@ def test_scans_are_half_open_and_in_byte_order(backend: Backend) -> None:
                     assert scan(start, stop, reverse=reverse) == (expected[::-1] if reverse else expected)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.dictionaries(
-            st.binary(min_size=1, max_size=3), st.one_of(st.none(), st.binary(max_size=4)), min_size=1, max_size=12
-        ),
-        max_size=8,
-    )
+BATCHES = st.lists(
+    st.dictionaries(
+        st.binary(min_size=1, max_size=3), st.one_of(st.none(), st.binary(max_size=4)), min_size=1, max_size=12
+    ),
+    max_size=8,
 )
-def test_any_sequence_of_batches_equals_a_dict(batches: list[dict[bytes, bytes | None]]) -> None:
-    memory = MemoryBackend()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=BATCHES)
+def test_any_sequence_of_batches_equals_a_dict(backend: Backend, batches: list[dict[bytes, bytes | None]]) -> None:
+    backend.write({"t": {key: None for key, _ in content(backend, "t")}})
     model: dict[bytes, bytes] = {}
     for batch in batches:
-        memory.write({"t": batch})
+        backend.write({"t": batch})
         for key, value in batch.items():
             if value is None:
                 model.pop(key, None)
             else:
                 model[key] = value
-        assert content(memory, "t") == sorted(model.items())
+        assert content(backend, "t") == sorted(model.items())
 
 
 def test_a_large_batch_equals_a_dict(backend: Backend) -> None:

@@ -8,6 +8,8 @@ every transaction of this process, so it waits for open snapshots and holds new 
 from __future__ import annotations
 
 import errno
+import os
+import resource
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ _MAP_BYTES_START: Final = 1 << 30
 _MAP_BYTES_MAX: Final = 1 << 44
 _RESIZE_WAIT_S: Final = 30
 _READERS_MAX: Final = 1024  # slots in the lock file; every snapshot of every process takes one
+_ROOM_BYTES: Final = 1 << 26  # more than one batch writes
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_ACCESS: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -270,10 +273,18 @@ class LmdbBackend:
         if self._closed:
             raise StateError("state.closed", f"the state in {self._path} has been closed")
 
+    def _short_of_space(self) -> bool:
+        """Whether EIO means a full disk: LMDB says it of a write that the kernel cut short (mdb_page_flush)."""
+        disk = os.statvfs(self._path)
+        allowed = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        size = (self._path / "data.mdb").stat().st_size
+        limited = allowed != resource.RLIM_INFINITY and size + _ROOM_BYTES > allowed
+        return limited or disk.f_bavail * disk.f_frsize < _ROOM_BYTES
+
     def _translate(self, error: OSError | lmdb.Error) -> StateError:
         """LMDB's and the system's errors as ours; py-lmdb carries the errno in `code` where there is one."""
         code = error.errno if isinstance(error, OSError) else error.code
-        if code in _DISK_FULL:
+        if code in _DISK_FULL or (code == errno.EIO and self._short_of_space()):
             return StateError(
                 "state.disk_full",
                 f"no space left for {self._path}; the last write was not applied",
