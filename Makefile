@@ -8,7 +8,6 @@ BIN := .venv/bin
 LINTED := src tests scripts $(wildcard bench examples)
 PYTEST := $(BIN)/pytest
 # The page's own scripts, on the Node that set-up uses.
-PAGE := $(if $(wildcard web/package.json),page)
 NPM := PATH="$(CURDIR)/.venv/node/shims:$$PATH" npm --prefix web run --silent
 # More workers than processors help nobody; a file's tests stay together, because some share a daemon.
 PYTEST_ARGS ?= -n 2 --dist loadfile
@@ -22,7 +21,7 @@ setup: ## the environment alone: .venv, the locked dependencies, the package, th
 
 test: ## every test but the long-running ones (PYTEST_ARGS='-k proof' narrows it)
 	@sh scripts/setup.sh --quiet
-	@page=0; $(if $(PAGE),$(NPM) test || page=$$?;) \
+	@page=0; $(NPM) test || page=$$?; \
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(PYTEST) -m "not long" $(PYTEST_ARGS) && exit $$page
 
 test-long: ## the long-running variants: many random rounds of faults and properties
@@ -31,7 +30,7 @@ test-long: ## the long-running variants: many random rounds of faults and proper
 
 check: ## linters, formatting, types, import rules (all of them, also when one fails)
 	@sh scripts/setup.sh --quiet
-	@$(MAKE) --no-print-directory --keep-going lint format types imports $(PAGE)
+	@$(MAKE) --no-print-directory --keep-going lint format types imports page
 
 lint:
 	$(BIN)/ruff check $(LINTED)

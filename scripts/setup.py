@@ -117,9 +117,6 @@ def _package() -> None:
 
 
 def _page() -> None:
-    if not (WEB / "package.json").exists():
-        _say("web/ holds no page yet: nothing to build")
-        return
     sources = {
         path.relative_to(WEB).as_posix(): path.read_bytes()
         for path in sorted(WEB.rglob("*"))

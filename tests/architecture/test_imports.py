@@ -56,7 +56,7 @@ def test_contracts_hold() -> None:
     [
         ("protocol", "light", "layers"),
         ("node", "gateway", "layers"),
-        ("apps", "console", "layers"),
+        ("baas", "console", "layers"),
         ("invented", "protocol", "layers"),
         ("consensus", "ledger.app", "consensus"),
         ("storage", "ledger.app", "storage"),
@@ -89,7 +89,7 @@ def test_contracts_can_fail(tmp_path: Path, importer: str, imported: str, contra
 
 
 def test_every_package_of_the_client_side_is_named() -> None:
-    """`apps` and `baas` come under the contract on the day they appear."""
+    """`baas` comes under the contract on the day it appears."""
     parser = configparser.ConfigParser()
     parser.read(CONTRACTS, encoding="utf-8")
     named = parser["importlinter:contract:client-side"]["source_modules"].split()
