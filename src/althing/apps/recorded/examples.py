@@ -15,11 +15,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from althing.apps.recorded.recordings import RecordingError, parse_fridge_tag, parse_machine_csv, parse_qtag
 from althing.protocol.decimals import from_text, text
 from althing.protocol.mapping import Field, Mapping, TimeField
 from althing.protocol.readings import Kind, Quantity, StreamSchema
 from althing.protocol.timestamps import UNIX_FORMATS, parse_time
-from althing.apps.recorded.recordings import RecordingError, parse_fridge_tag, parse_machine_csv, parse_qtag
 
 __all__ = ["Declared", "Example", "ExampleStream", "RecordedMessage", "load_example", "load_examples"]
 
