@@ -49,7 +49,9 @@ _FORMAT: Final = b"althing solo blocks 1"
 _TABLES: Final = (b"headers", b"commits", b"data", b"results", b"validators", b"params", b"meta")
 _PRUNE_MAX: Final = 256  # heights a block's write may drop: bounds the time it adds
 _READERS_MAX: Final = 512
-_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# LMDB reports a write that the disk took only in part as EIO. Repeating a failed write is safe in every case: the next
+# attempt writes all its pages anew, and none of them is used before the flush after them succeeded.
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class BlockStore:
@@ -237,9 +239,11 @@ class BlockStore:
                 "engine.disk_full", "the block store's map is full", hint="raise map_bytes_max and restart"
             ) from exc
         except (lmdb.Error, OSError) as exc:
-            if _error_number(exc) in _DISK_FULL:
+            if _error_number(exc) in _NO_ROOM:
                 raise UnavailableError(
-                    "engine.disk_full", "the disk of the block store is full", hint="free space; no restart is needed"
+                    "engine.disk_full",
+                    "the disk of the block store is full, or does not take what is written",
+                    hint="free space; no restart is needed",
                 ) from exc
             raise EngineError("engine.store", f"the block store cannot be written: {exc}") from exc
 
@@ -268,7 +272,7 @@ def _error_number(exc: Exception) -> int | None:
     if isinstance(exc, OSError):
         return exc.errno
     # LMDB's Python binding names the system error only in its text: "mdb_txn_commit: No space left on device".
-    return next((number for number in _DISK_FULL if os.strerror(number) in str(exc)), None)
+    return next((number for number in _NO_ROOM if os.strerror(number) in str(exc)), None)
 
 
 def _lock(directory: Path) -> int:
