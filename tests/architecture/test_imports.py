@@ -74,18 +74,13 @@ def test_contracts_can_fail(tmp_path: Path, importer: str, imported: str, contra
         (tree / package).mkdir(parents=True, exist_ok=True)
     for folder in [tree, *(path for path in tree.rglob("*") if path.is_dir())]:
         (folder / "__init__.py").touch()
-    config = tmp_path / ".importlinter"
-    config.write_text(CONTRACTS.read_text(encoding="utf-8"))
-    run = ("-c", "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as f; f()")
-    command = [sys.executable, *run, "--no-logo", "--no-cache", "--contract", contract]
-
-    def kept() -> bool:
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
-
-    if importer != "invented":
-        assert kept()
+    (tmp_path / ".importlinter").write_text(CONTRACTS.read_text(encoding="utf-8"))
     (tree / importer.replace(".", "/") / "__init__.py").write_text(f"import althing.{imported}\n")
-    assert not kept()
+    run = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as f; f()"
+    command = [sys.executable, "-c", run, "--no-logo", "--no-cache", "--contract", contract]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "0 kept, 1 broken" in done.stdout
 
 
 def test_every_package_of_the_client_side_is_named() -> None:
