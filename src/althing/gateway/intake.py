@@ -176,6 +176,13 @@ class Pipeline:
         lane = self._lanes.get((device, stream)) or self._lane(device, stream)
         return "" if lane is None else lane.default_type
 
+    async def settled(self) -> None:
+        """Wait until everything taken so far is answered."""
+        await self._checker.settled()
+        if self._tasks:
+            await asyncio.gather(*self._tasks)
+        await self._spool.barrier()
+
     # --- steps
 
     def _unsigned(self, lane: _Lane, item: Inbound, content_type: str, done: Done) -> None:

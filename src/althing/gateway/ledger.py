@@ -108,6 +108,10 @@ class LedgerPort(Protocol):
 
     async def status(self) -> LedgerStatus: ...
 
+    async def block_time_ns(self, height: int) -> int:
+        """The time of a block in nanoseconds since 1970."""
+        ...
+
     def devices(self, gateway: bytes) -> AsyncIterator[DeviceView]:
         """All devices that have a stream written by `gateway`, at least."""
         ...

@@ -18,6 +18,7 @@ from althing.gateway.ledger import Cursor, DeviceView, LedgerEvent, LedgerPort, 
 from althing.gateway.registry_file import RegistryFile, Saved
 from althing.protocol.address import key_id
 from althing.protocol.messages.identity import KeyEntry
+from althing.protocol.messages.streams import StreamDefinition
 from althing.protocol.signatures import Suite
 
 __all__ = ["Registry"]
@@ -28,6 +29,7 @@ _BACKOFF_S: Final = (0.2, 0.5, 1, 2, 5)
 _SAVE_EVERY_S: Final = 5.0
 _UNKNOWN_S: Final = 2.0  # how long "there is no such stream" is believed without asking again
 _UNKNOWN_MAX: Final = 10_000
+_VERSIONS_KEPT: Final = 4  # definitions of a stream: an anchor is archived seconds after its block
 
 
 class Registry:
@@ -63,6 +65,7 @@ class Registry:
         self._by_address: dict[bytes, str] = {}
         self._by_key: dict[tuple[Suite, bytes], str] = {}
         self._by_number: dict[int, str] = {}
+        self._history: dict[str, list[tuple[int, StreamDefinition]]] = {}
         self._unknown: dict[str, float] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -104,6 +107,13 @@ class Registry:
 
     def path_of(self, number: int) -> str:
         return self._by_number.get(number, f"number {number}")
+
+    async def definition_at(self, path: str, height: int) -> StreamDefinition:
+        """The definition in force at a height, once the view has come there; LedgerError while it has not."""
+        if self.height < height:
+            raise LedgerError("ledger.behind", f"the registry has seen height {self.height}, not yet {height}")
+        known = self._history[path]
+        return next((definition for since, definition in reversed(known) if since <= height), known[0][1])
 
     def surely_unknown(self, path: str) -> bool:
         """True when the ledger said a moment ago that there is no such stream of this gateway."""
@@ -217,7 +227,7 @@ class Registry:
         elif name in ("streams.updated", "streams.handed_over"):
             path = self._by_number.get(values[0])
             if path is not None:
-                await self._refresh_stream(path)
+                await self._refresh_stream(path, event.height)
             elif name == "streams.handed_over" and values[1] == self.gateway:
                 await self._load()
         await self._current(event.height)
@@ -235,7 +245,7 @@ class Registry:
                 if device is not None:
                     self._put_device(device)
 
-    async def _refresh_stream(self, path: str) -> None:
+    async def _refresh_stream(self, path: str, height: int = 0) -> None:
         stream = await self._ledger.stream(path)
         if stream is None:
             return
@@ -245,7 +255,7 @@ class Registry:
                 return
             self._put_device(device)
         self._unknown.pop(path, None)
-        self._put_stream(stream)
+        self._put_stream(stream, height)
 
     def _put_device(self, device: DeviceView) -> None:
         before = self.devices.get(device.name)
@@ -262,9 +272,13 @@ class Registry:
         for tell in self.on_device:
             tell(device)
 
-    def _put_stream(self, stream: StreamView) -> None:
+    def _put_stream(self, stream: StreamView, height: int = 0) -> None:
         if self.streams.get(stream.path) == stream:
             return
+        known = self._history.setdefault(stream.path, [])
+        if not known or known[-1][1].schema_version != stream.definition.schema_version:
+            known.append((height, stream.definition))
+            del known[:-_VERSIONS_KEPT]
         self.streams[stream.path] = stream
         self._by_number[stream.definition.id] = stream.path
         self._dirty = True

@@ -178,6 +178,10 @@ class FakeLedger:
         self._reach()
         return LedgerStatus(self.chain_id, self.genesis_hash, self.height, self.time_s)
 
+    async def block_time_ns(self, height: int) -> int:
+        self._reach()
+        return self.time_s * 1_000_000_000
+
     async def devices(self, gateway: bytes) -> AsyncIterator[DeviceView]:
         self._reach()
         for device in list(self.known_devices.values()):

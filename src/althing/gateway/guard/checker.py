@@ -51,6 +51,8 @@ class SignatureChecker:
         self._under_way: deque[_Batch] = deque()
         self._busy = 0
         self._scheduled = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.waiting = 0
 
     def _start(self) -> Executor:
@@ -61,6 +63,7 @@ class SignatureChecker:
 
     def check(self, job: Job, answer: Answer) -> None:
         self.waiting += 1
+        self._idle.clear()
         batch = self._gathering
         batch.jobs.append(job)
         batch.answers.append(answer)
@@ -108,10 +111,16 @@ class SignatureChecker:
                 answer(verdicts[index] if index < len(verdicts) else None)
         if self._gathering.jobs:
             self._send()
+        elif not self.waiting:
+            self._idle.set()
 
     def _restart(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._executor = self._start()
+
+    async def settled(self) -> None:
+        """Wait until every job is answered."""
+        await self._idle.wait()
 
     async def warm_up(self) -> None:
         """Have the workers started before the first message needs them."""

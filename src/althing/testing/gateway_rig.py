@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from althing.gateway.anchoring import Anchoring, BatchConfig
 from althing.gateway.guard.checker import SignatureChecker
@@ -18,6 +19,8 @@ from althing.gateway.registry_file import RegistryFile
 from althing.gateway.spool.spool import Spool, SpoolConfig
 from althing.protocol.signatures import PrivateKey, Suite
 from althing.testing.gateway_fakes import FakeArchive, FakeLedger, FakeProofCheck
+
+__all__ = ["FAST", "GATEWAY_KEY", "GENESIS", "Rig", "inbound", "new_ledger", "running"]
 
 GATEWAY_KEY = PrivateKey(Suite.ED25519, b"gateway".ljust(32, b"."))
 GENESIS = bytes(32)
@@ -36,7 +39,7 @@ class Rig:
     anchoring: Anchoring
     held: HeldMessages
 
-    async def send(self, device: str, stream: str, body: bytes, **more: object) -> Outcome:
+    async def send(self, device: str, stream: str, body: bytes, **more: Any) -> Outcome:
         """Send one message and wait for its answer."""
         return (await self.send_all([inbound(device, stream, body, **more)]))[0]
 
@@ -53,9 +56,9 @@ class Rig:
         assert await self.anchoring.drain(10)
 
 
-def inbound(device: str, stream: str, body: bytes, *, principal: str | None = None, **more: object) -> Inbound:
+def inbound(device: str, stream: str, body: bytes, *, principal: str | None = None, **more: Any) -> Inbound:
     who = Principal(device if principal is None else principal, "acme", "token")
-    return Inbound(who, device, stream, body, **more)  # type: ignore[arg-type]
+    return Inbound(who, device, stream, body, **more)
 
 
 FAST = BatchConfig(age_s=0.01, retry_s=0.01, retry_max_s=0.05, patience_s=0.1)
