@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 import pyarrow as pa
@@ -38,6 +39,7 @@ __all__ = ["Rows", "build_segment", "schema_bytes", "split_value"]
 _INT64_END: Final = 2**63
 
 
+@lru_cache(maxsize=4096)
 def schema_bytes(schema: StreamSchema) -> bytes:
     """The schema as it stands on the chain, in deterministic CBOR."""
     return encode(schema.to_cbor_obj())
