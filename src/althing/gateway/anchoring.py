@@ -290,7 +290,28 @@ class Anchoring:
         return (await self._ledger.status()).time_s > frozen.expiry
 
     async def _give_up(self, frozen: FrozenBatch, built: BuiltBatch, code: str) -> bool:
-        """The chain will not take the batch because of some of its streams. True when it was unfrozen without them."""
+        """The chain will not take the batch because of some of its streams. True when it was unfrozen without them.
+
+        Nothing is submitted meanwhile, and the batch is given up only after its last transaction has expired: none of
+        them can be committed later, so no message can be anchored twice.
+        """
+        while True:
+            refused = await self._refused_streams(built, code)
+            if not refused:
+                return False
+            names = ", ".join(stream.path for stream in refused[:5])
+            self._raise_alarm(code, f"accepted messages of {len(refused)} streams cannot be anchored: {names}")
+            if await self._expired(frozen):
+                break
+            await asyncio.sleep(self._config.retry_s)
+        if (await self._ledger.gateway_head(self._registry.gateway)).last_root == frozen.root:
+            return False
+        await asyncio.to_thread(self._held.hold, refused)
+        self._tell_held()
+        await self._unfreeze()
+        return True
+
+    async def _refused_streams(self, built: BuiltBatch, code: str) -> list[HeldStream]:
         assert built.batch is not None
         written = {view.definition.id: view async for view in self._ledger.streams(self._registry.gateway)}
         refused = []
@@ -299,14 +320,7 @@ class Anchoring:
             if view is None or view.next_sequence != entry.first:
                 path = built.messages[built.offsets[entry.stream]].stream
                 refused.append(HeldStream(path, entry.stream, code, view is not None))
-        names = ", ".join(stream.path for stream in refused[:5])
-        self._raise_alarm(code, f"accepted messages of {len(refused)} streams cannot be anchored: {names}")
-        if not refused or not await self._expired(frozen):
-            return False
-        await asyncio.to_thread(self._held.hold, refused)
-        self._tell_held()
-        await self._unfreeze()
-        return True
+        return refused
 
     async def _unfreeze(self) -> None:
         await asyncio.to_thread(self._spool.freeze, None)

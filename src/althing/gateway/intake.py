@@ -2,8 +2,8 @@
 
 The checks, in the order of docs/spec/device-message.md §5:
 1. room in the spool, and a registry young enough to decide by (else Busy);
-2. the message is the connected device's own; 3. the stream exists and is this gateway's; 4. the device is active;
-5. size; 6. rate (Busy); 7. a device with keys signs; 8. signature, chain, stream; 9. counter or key: seen before?
+2. the message is the connected device's own; 3. the stream exists and is this gateway's; 4. rate (Busy: before anything
+that leaves a refusal, so nobody fills the spool with them); 5. the device is active; 6. size; 7. a device with keys signs; 8. signature, chain, stream; 9. counter or key: seen before?
 10. the payload has readings by the stream's schema.
 """
 
@@ -123,7 +123,9 @@ class Pipeline:
         # 2
         device = item.device
         if item.principal.device != device and not item.origin_gateway:
-            self._refuse(item, "auth.wrong_device", "the message names another device than the one connected", done)
+            self._refuse_stranger(
+                item, "auth.wrong_device", "the message names another device than the one connected", done
+            )
             return
         # 3
         lane = self._lanes.get((device, item.stream)) or self._lane(device, item.stream)
@@ -131,10 +133,15 @@ class Pipeline:
             self._stranger(item, done)
             return
         # 4
+        if not item.origin_gateway and not lane.bucket.take(self._loop.time()):
+            self.busy_total += 1
+            done(_BUSY)
+            return
+        # 5
         if not lane.device.active:
             self._refuse(item, "device.inactive", "the device is suspended or retired", done)
             return
-        # 5
+        # 6
         body = item.body
         if len(body) > self._config.message_bytes_max:
             self._refuse(item, "message.too_large", f"a message has at most {self._config.message_bytes_max} bytes", done)
@@ -142,11 +149,6 @@ class Pipeline:
         content_type = item.content_type
         if len(content_type) > CONTENT_TYPE_CHARS_MAX or len(item.dedup_key) > _KEY_BYTES_MAX:
             self._refuse(item, "message.header_too_large", "content type or idempotency key is too long", done)
-            return
-        # 6
-        if not item.origin_gateway and not lane.bucket.take(self._loop.time()):
-            self.busy_total += 1
-            done(_BUSY)
             return
         # 7
         if item.origin_gateway:
@@ -293,6 +295,14 @@ class Pipeline:
         else:
             self._refuse(item, otherwise, "another message was accepted under this counter or key", done)
 
+    def _refuse_stranger(self, item: Inbound, code: str, reason: str, done: Done) -> None:
+        """Refuse what belongs to no stream of ours; all such senders share one rate."""
+        if self._strangers.take(self._loop.time()):
+            self._refuse(item, code, reason, done)
+        else:
+            self.busy_total += 1
+            done(_BUSY)
+
     def _refuse(self, item: Inbound, code: str, reason: str, done: Done) -> None:
         record = RefusalRecord(
             self._clock_ns(),
@@ -326,22 +336,18 @@ class Pipeline:
         """A stream that the registry does not have: it may have been defined a moment ago, so the ledger is asked."""
         path = f"{item.device}/{item.stream}"
         if not is_name(item.device) or not is_name(item.stream):
-            self._refuse(item, "stream.name", "names are 1 to 63 of a-z 0-9 . _ - inside", done)
+            self._refuse_stranger(item, "stream.name", "names are 1 to 63 of a-z 0-9 . _ - inside", done)
             return
         known = self._registry.streams.get(path)
         if known is not None and known.definition.gateway != self._registry.gateway:
-            self._refuse(item, "stream.other_gateway", "the stream is written by another gateway", done)
+            self._refuse_stranger(item, "stream.other_gateway", "the stream is written by another gateway", done)
             return
         if path in self.held:
             self.busy_total += 1
             done(Busy(60))
             return
         if self._registry.surely_unknown(path):
-            if self._strangers.take(self._loop.time()):
-                self._refuse(item, "stream.unknown", f"there is no stream {path} on the ledger", done)
-            else:
-                self.busy_total += 1
-                done(_BUSY)
+            self._refuse_stranger(item, "stream.unknown", f"there is no stream {path} on the ledger", done)
             return
         if self._looking_up_count >= _LOOKING_UP_MAX:
             self.busy_total += 1
