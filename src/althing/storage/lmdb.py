@@ -315,5 +315,7 @@ def _apply(txn: Any, db: Any, changes: Mapping[bytes, bytes | None]) -> None:
     if puts:
         with txn.cursor(db) as cursor:
             append = not cursor.last() or cursor.key() < puts[0][0]
-            consumed, _ = cursor.putmulti(puts, append=append)
+            consumed, added = cursor.putmulti(puts, append=append)
+            # an append out of order is skipped without an error and shows in `added` alone
             assert consumed == len(puts), "LMDB stored a part of a batch"
+            assert not append or added == consumed, "LMDB skipped records of a batch"

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from althing.ledger.state.backend import Snapshot
-from althing.ledger.state.pages import restore_slots
+from althing.ledger.state.pages import SLOTS as PAGE_SLOTS
+from althing.ledger.state.pages import refresh, restore_slots
 from althing.protocol.errors import StateError
 
 __all__ = [
@@ -135,14 +136,32 @@ def record_before(record: bytes, entry: bytes) -> bytes | None:
     if how == NEW:
         return None
     if how == SLOTS:
-        return restore_slots(record, entry[1:])
+        page = bytearray(record)
+        restore_slots(page, entry[1:])
+        refresh(page, range(PAGE_SLOTS))
+        return bytes(page)
     return entry[1:]
 
 
 def record_at(snapshot: Snapshot, undo: str, key: bytes, record: bytes | None, version: bytes) -> bytes | None:
-    """The live record of `key` at `version`, given the current one; None when it was absent."""
+    """The live record of `key` at `version`, given the current one; None when it was absent.
+
+    A page walked back through many versions is hashed once, at the end.
+    """
+    page: bytearray | None = None
     while record is not None and record[:8] > version:
         entry = snapshot.get(undo, record[:8] + key)
         assert entry is not None, "an undo entry is missing"
-        record = record_before(record, entry)
+        how = entry[:1]
+        if how == SLOTS:
+            if page is None:
+                page = bytearray(record)
+            restore_slots(page, entry[1:])
+            record = entry[1:9]  # the version is all that the walk needs
+        else:
+            page = None
+            record = None if how == NEW else entry[1:]
+    if page is not None:
+        refresh(page, range(PAGE_SLOTS))
+        return bytes(page)
     return None if record is None or len(record) == 8 else record

@@ -109,15 +109,10 @@ def encode_slot(record: bytes, slot: int) -> bytes:
     return bytes((slot, record[_KIND_AT + slot])) + record[at : at + 32]
 
 
-def restore_slots(record: bytes, before: bytes) -> bytes:
-    """The page before the change whose undo entry is `before` = version ‖ encoded slots."""
-    page = bytearray(record)
+def restore_slots(page: bytearray, before: bytes) -> None:
+    """Put back what an undo entry kept: version ‖ encoded slots. The inner nodes are wrong until `refresh`."""
     page[:8] = before[:8]
-    dirty = []
     for at in range(8, len(before), 34):
         slot = before[at]
         page[_KIND_AT + slot] = before[at + 1]
         page[32 * slot + SLOT_AT : 32 * slot + SLOT_AT + 32] = before[at + 2 : at + 34]
-        dirty.append(slot)
-    refresh(page, dirty)
-    return bytes(page)
