@@ -131,10 +131,10 @@ class BlockStore:
         height = block.header.height
         key = _key(height)
         with self._write() as put:
-            put(b"headers", key, block.header.encode())
-            put(b"commits", key, after.commit.encode())
-            put(b"data", key, encode_data(block.txs))
-            put(b"results", key, encode_results(response))
+            put.append(b"headers", key, block.header.encode())
+            put.append(b"commits", key, after.commit.encode())
+            put.append(b"data", key, encode_data(block.txs))
+            put.append(b"results", key, encode_results(response))
             if after.next_validators != before.next_validators:
                 put(b"validators", _key(height + 2), after.next_validators.encode())
             if after.params != before.params:
@@ -255,6 +255,10 @@ class _Put:
 
     def __call__(self, table: bytes, key: bytes, value: bytes) -> None:
         self.txn.put(key, value, db=self._tables[table])
+
+    def append(self, table: bytes, key: bytes, value: bytes) -> None:
+        """Put after the last key: pages are filled instead of being split in halves."""
+        assert self.txn.put(key, value, append=True, db=self._tables[table]), "blocks are stored in order"
 
 
 def _key(height: int) -> bytes:
