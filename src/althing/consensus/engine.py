@@ -2,11 +2,14 @@
 
 Errors (EngineError, code first): `engine.locked` another process uses the directory; `engine.foreign_chain` stored
 blocks or application state belong to another chain; `engine.app_ahead`, `engine.app_behind` the application's height
-does not fit the stored blocks; `engine.diverged` replay gave another app hash; `engine.store` stored blocks are
-damaged; `engine.pruned`, `engine.unknown_height` a height is no longer or not yet there; `engine.key` the validator
-key cannot be used; `engine.settings`, `engine.unknown` configuration is wrong. Submitting raises UnavailableError
-`pool.full`, `engine.disk_full`, `engine.halted`, `engine.stopped`, or PoolRefusedError `pool.duplicate`,
-`pool.tx_too_large`.
+does not fit the stored blocks; `engine.diverged` replay gave another result; `engine.store` stored blocks are damaged or
+cannot be used; `engine.key`, `engine.validators` the validator key cannot be used, or not for this chain;
+`engine.double_sign` a second signature at one place was refused; `engine.application` the application answered what no
+chain can continue from; `engine.halted` it failed; `engine.stopped` the engine ended before what was waited for;
+`engine.pruned`, `engine.unknown_height` a height is no longer or not yet there; `engine.evidence` the engine takes none;
+`engine.settings`, `engine.unknown` configuration is wrong. Submitting raises UnavailableError `pool.full`,
+`engine.disk_full` (or the code of the application's Commit), `engine.halted`, `engine.stopped`, or PoolRefusedError
+`pool.duplicate`, `pool.tx_too_large`, `pool.gas`.
 """
 
 from __future__ import annotations
