@@ -1,0 +1,142 @@
+"""althing gateway: make a gateway in a home, run it, ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from althing.cli.options import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    NodeOption,
+    admin_signer,
+    guarded,
+    open_client,
+)
+from althing.cli.output import emit
+from althing.cli.ports import choose_port, port_of, remember
+from althing.cli.running import announce, run_daemon
+from althing.client import generate_key, load_key, save_key
+from althing.client.errors import NodeError
+from althing.gateway.config import GatewayPaths, read_config
+from althing.gateway.daemon import Addresses, Gateway, run_gateway
+from althing.gateway.tokens import TokenStore
+from althing.node.home import Home
+from althing.protocol.address import format_address
+from althing.protocol.errors import UnavailableError
+from althing.protocol.messages.identity import AccountKind, Key
+from althing.service.telemetry import configure_logs
+
+app = typer.Typer(name="gateway", help="Gateways: init, start, status, tokens.", no_args_is_help=True)
+
+
+@app.command("init")
+@guarded
+def init(
+    name: Annotated[str, typer.Option("--name", help="Name of its account.")] = "gateway-1",
+    home: HomeOption = DEFAULT_HOME,
+    node: NodeOption = "",
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the home's gateway: a key, and an account for it. Safe to repeat."""
+    paths = GatewayPaths(home)
+    if not paths.key.exists():
+        save_key(paths.key, generate_key())
+    held = load_key(paths.key)
+    public = Key(held.suite, held.public)
+    with open_client(home, node, signer=admin_signer(home, key)) as client:
+        try:
+            client.account(public.address)
+            text = "has its account already"
+        except NodeError as error:
+            if error.code != "query.absent":
+                raise
+            client.create_account(name, AccountKind.GATEWAY, [public])
+            text = "has an account now"
+    address = format_address(public.address)
+    emit({"gateway": address, "key_file": str(paths.key)}, f"gateway {address} {text}", as_json=as_json)
+
+
+@app.command("start")
+@guarded
+def start(
+    home: HomeOption = DEFAULT_HOME,
+    drain_s: Annotated[
+        int, typer.Option("--drain", min=0, help="Seconds to go on anchoring after a stop signal.")
+    ] = 10,
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
+) -> None:
+    """Run the gateway until interrupted. Prints one JSON line when it listens; logs go to standard error."""
+    configure_logs()
+    place, paths = Home(home), GatewayPaths(home)
+    config, ports = read_config(paths), Home(home).ports()
+    mqtt_port = choose_port(config.mqtt.host, (port_of(ports.get("mqtt")), config.mqtt.port))
+    http_port = choose_port(config.http.host, (port_of(ports.get("http")), config.http.port))
+    config = replace(config, mqtt=replace(config.mqtt, port=mqtt_port), http=replace(config.http, port=http_port))
+
+    def ready(_gateway: Gateway, addresses: Addresses) -> None:
+        found = {}
+        if addresses.mqtt is not None:
+            found["mqtt"] = (
+                f"{'mqtts' if config.mqtt.certificate else 'mqtt'}://{addresses.mqtt[0]}:{addresses.mqtt[1]}"
+            )
+        if addresses.http is not None:
+            found["http"] = (
+                f"{'https' if config.http.certificate else 'http'}://{addresses.http[0]}:{addresses.http[1]}"
+            )
+        remember(place, **found)
+        announce("ready", **found)
+
+    async def main(stop: asyncio.Event) -> None:
+        await run_gateway(home, config, on_ready=ready, stop=stop if with_parent else None, drain_s=drain_s)
+
+    run_daemon(main, with_parent=with_parent)
+
+
+@app.command("status")
+@guarded
+def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Ask the home's gateway how it is."""
+    document = gateway_status(home)
+    emit(document, json.dumps(document, indent=2), as_json=as_json)
+
+
+def gateway_status(home: Path) -> dict[str, Any]:
+    """The gateway's own report, or UnavailableError."""
+    url = str(Home(home).ports().get("http", ""))
+    try:
+        response = httpx.get(f"{url}/v1/status", timeout=5)
+        document = response.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise UnavailableError(
+            "gateway.unavailable", "this home's gateway does not answer", hint="althing gateway start"
+        ) from error
+    assert isinstance(document, dict)
+    return document
+
+
+@app.command("token")
+@guarded
+def token(
+    device: Annotated[str, typer.Argument(help="Device the token is for.")],
+    revoke: Annotated[bool, typer.Option("--revoke", help="Revoke all its tokens instead.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a token for a device (printed once), or revoke its tokens."""
+    tokens = TokenStore(GatewayPaths(home).tokens)
+    if revoke:
+        count = tokens.revoke(device)
+        emit({"device": device, "revoked": count}, f"{count} tokens of {device} revoked", as_json=as_json)
+    else:
+        made = tokens.add(device)
+        emit({"device": device, "token": made}, made, as_json=as_json)

@@ -1,0 +1,78 @@
+"""Options that many commands share, and the guard that turns expected failures into messages and exit codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+
+from althing.cli.output import fail
+from althing.client import Client, Signer, load_signer
+from althing.client.errors import ClientError
+from althing.node.home import Home, HomeError
+from althing.protocol.errors import AlthingError, UnavailableError
+
+__all__ = [
+    "DEFAULT_HOME",
+    "HomeOption",
+    "JsonOption",
+    "KeyOption",
+    "NodeOption",
+    "admin_signer",
+    "guarded",
+    "open_client",
+]
+
+DEFAULT_HOME: Final = Path.home() / ".althing"
+
+HomeOption = Annotated[
+    Path,
+    typer.Option(
+        "--home", envvar="ALTHING_HOME", help="Folder of the chain on this machine.", show_default="~/.althing"
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+NodeOption = Annotated[str, typer.Option("--node", help="Address of a node's API; default: that of the home.")]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key", help="Key file to sign with; default: the home's administrator.")
+]
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def guarded(command: C) -> C:
+    """Expected failures of a command end it with their message, hint and exit code."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except AlthingError as error:
+            fail(error, as_json=bool(kwargs.get("as_json")))
+        except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
+            hint = "check the path and its permissions"
+            failure = ClientError("cli.file", f"{error.filename}: {error.strerror}", hint=hint)
+            fail(failure, as_json=bool(kwargs.get("as_json")))
+
+    return run  # type: ignore[return-value]
+
+
+def admin_signer(home: Path, key: Path | None) -> Signer:
+    """The account to sign with; an encrypted key takes its passphrase from ALTHING_PASSPHRASE."""
+    return load_signer(key or Home(home).admin_key_file, passphrase=os.environ.get("ALTHING_PASSPHRASE"))
+
+
+def open_client(home: Path, node: str = "", *, signer: Signer | None = None) -> Client:
+    """A client of the node named, or of the one that this home's ports.json names, trusting the home's trust file."""
+    place = Home(home)
+    url = node or str(place.ports().get("api", ""))
+    if not url:
+        if not place.genesis_file.exists():
+            raise HomeError("home.missing", f"there is no chain at {home}", hint="start one: althing demo")
+        raise UnavailableError("node.unavailable", "this home's node has never run", hint="althing node start")
+    trust = place.trust_file if place.trust_file.exists() else None
+    return Client(url, trust=trust, signer=signer)
