@@ -88,6 +88,7 @@ class Gateway:
         self.pipeline: Pipeline
         self.anchoring: Anchoring
         self.reports: GatewayReports
+        self.tokens: TokenStore
 
     async def start(self) -> Addresses:
         """Start everything, or stop what was started and raise an AlthingError that says what to do."""
@@ -155,7 +156,7 @@ class Gateway:
 
     async def _start_listeners(self) -> Addresses:
         config, paths, life = self.config, self.paths, self._life
-        tokens = TokenStore(paths.tokens)
+        tokens = self.tokens = TokenStore(paths.tokens)
         certificates = CertificateStore(paths.certificates, self.registry)
         mqtt = http = None
         if config.mqtt.enabled:

@@ -50,13 +50,13 @@ class TokenStore:
         self._by_hash: dict[bytes, Token] = {}
         self._stamp: tuple[int, int, int] | None = None
         self._looked = -_LOOK_EVERY_S
-        self._reload()
+        self.reload()
 
     def add(self, device: str, organisation: str = "") -> str:
         """Make a token for a device ("" for an operator) and return it: the only time that it is known."""
         if device and not is_name(device):
             raise SettingsError("gateway.tokens", f"{device!r} is not a device's name")
-        self._reload()
+        self.reload()
         text = _PREFIX + secrets.token_urlsafe(32)
         digest = _digest(text)
         token = Token(digest.hex()[:12], device, organisation, digest.hex(), time.time_ns() // 1_000_000_000)
@@ -66,7 +66,7 @@ class TokenStore:
 
     def revoke(self, name: str) -> int:
         """Revoke the token of this id, or all tokens of this device; how many there were."""
-        self._reload()
+        self.reload()
         gone = [digest for digest, token in self._by_hash.items() if name in (token.id, token.device)]
         for digest in gone:
             del self._by_hash[digest]
@@ -76,7 +76,7 @@ class TokenStore:
 
     def tokens(self) -> list[Token]:
         """All tokens, by age."""
-        self._reload()
+        self.reload()
         return sorted(self._by_hash.values(), key=lambda token: (token.created, token.id))
 
     def check(self, text: str) -> Principal | None:
@@ -85,7 +85,7 @@ class TokenStore:
         if now - self._looked >= _LOOK_EVERY_S:
             self._looked = now
             try:
-                self._reload()
+                self.reload()
             except (SettingsError, OSError) as error:
                 # Whoever was known stays known; a file that cannot be read lets nobody new in.
                 _log.error("tokens not reloaded", reason=str(error))
@@ -95,7 +95,8 @@ class TokenStore:
             return None
         return Principal(token.device, token.organisation, "token")
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Look at the file now. SettingsError when it cannot be read or may be read by others."""
         try:
             found = os.stat(self._path)
         except FileNotFoundError:
