@@ -7,7 +7,10 @@ Tagged (18, 98), empty unprotected headers, attached payload, protected headers 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
+
+from cbor2 import dumps
 
 from althing.protocol.codec import Item, decode, encode
 from althing.protocol.errors import CoseError
@@ -69,7 +72,8 @@ def parse_sign1(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
             _refuse_unprotected(unprotected)
         case _:
             raise CoseError("cose.form", "a COSE_Sign1 is [protected, {}, payload, signature]")
-    signed = encode(["Signature1", protected, aad, payload])
+    # Sig_structure holds no map, so the encoder's own order is the deterministic one.
+    signed = dumps(["Signature1", protected, aad, payload])
     return Envelope(payload, (_signature(protected, value, signed),))
 
 
@@ -93,7 +97,7 @@ def parse_sign(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
                 _refuse_unprotected(unprotected)
             case _:
                 raise CoseError("cose.form", "a COSE_Signature is [protected, {}, signature]")
-        signed = encode(["Signature", b"", protected, aad, payload])
+        signed = dumps(["Signature", b"", protected, aad, payload])
         signature = _signature(protected, value, signed)
         if signature.kid <= last:
             raise CoseError("cose.order", "signatures stand in ascending order of key id, each once")
@@ -107,10 +111,19 @@ def _refuse_unprotected(headers: dict[Item, Item]) -> None:
         raise CoseError("cose.unprotected", "unprotected headers must be empty: nothing outside the signature counts")
 
 
+_SHORT: Final = 16
 _SUITES: Final = {int(suite): suite for suite in Suite}
 
 
 def _signature(protected: bytes, value: bytes, signed: bytes) -> Signature:
+    # A transaction's headers are 13 bytes and the same for all signatures of a key; a device's hold its counter.
+    suite, kid, headers = _known_headers(protected) if len(protected) <= _SHORT else _headers(protected)
+    if len(value) != 64:
+        raise CoseError("cose.signature", "a signature has 64 bytes")
+    return Signature(suite, kid, headers, signed, value)
+
+
+def _headers(protected: bytes) -> tuple[Suite, bytes, dict[Item, Item]]:
     headers = decode(protected, bytes_max=1024, depth_max=2)
     if type(headers) is not dict:
         raise CoseError("cose.headers", "protected headers are a map")
@@ -121,6 +134,7 @@ def _signature(protected: bytes, value: bytes, signed: bytes) -> Signature:
     kid = headers.get(KID)
     if type(kid) is not bytes or len(kid) != KID_BYTES:
         raise CoseError("cose.kid", f"kid is a byte string of {KID_BYTES} bytes")
-    if len(value) != 64:
-        raise CoseError("cose.signature", "a signature has 64 bytes")
-    return Signature(suite, kid, headers, signed, value)
+    return suite, kid, headers
+
+
+_known_headers = lru_cache(maxsize=65_536)(_headers)
