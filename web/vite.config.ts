@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 // `ALTHING_API` names the node or fixture server whose API the development server passes on.
-const api = process.env["ALTHING_API"] ?? "http://127.0.0.1:8080";
+const api = process.env.ALTHING_API ?? "http://127.0.0.1:8080";
 
 export default defineConfig({
   base: "/",

@@ -28,14 +28,15 @@ export interface Header {
   readonly hash: Bytes;
 }
 
-export enum Flag {
-  Absent = 1,
-  Commit = 2,
-  Nil = 3,
-}
+/** What a validator's precommit was for (CometBFT's BlockIDFlag). */
+const FLAGS: ReadonlyMap<bigint, CommitSignature["flag"]> = new Map([
+  [1n, "absent"],
+  [2n, "commit"],
+  [3n, "nil"],
+] as const);
 
 export interface CommitSignature {
-  readonly flag: Flag;
+  readonly flag: "absent" | "commit" | "nil";
   readonly address: Bytes;
   readonly time: Timestamp;
   readonly signature: Bytes;
@@ -180,13 +181,14 @@ export function decodeCommit(data: Bytes): Commit {
 
 function decodeSignature(data: Bytes): CommitSignature {
   const reader = new WireReader(data, "commit signature");
-  const flag = Number(reader.uint(1));
+  const flag = reader.uint(1);
   const address = reader.bytes(2, 20);
   const time = decodeTime(reader.message(3, TIME_BYTES_MAX));
   const signature = reader.bytes(4, 64);
   reader.end();
-  if (flag < Number(Flag.Absent) || flag > Number(Flag.Nil)) throw new EncodingError("a precommit's flag is unknown");
-  if (flag === Number(Flag.Absent)) {
+  const meaning = FLAGS.get(flag);
+  if (meaning === undefined) throw new EncodingError("a precommit's flag is unknown");
+  if (meaning === "absent") {
     // Go's zero time is what an absent precommit carries.
     if (address.length > 0 || signature.length > 0 || time.seconds !== SECONDS_MIN || time.nanos !== 0n) {
       throw new EncodingError("an absent precommit carries nothing");
@@ -194,7 +196,7 @@ function decodeSignature(data: Bytes): CommitSignature {
   } else if (address.length !== 20 || signature.length !== 64) {
     throw new EncodingError("a precommit has a 20-byte address and a 64-byte signature");
   }
-  return { flag, address, time, signature };
+  return { flag: meaning, address, time, signature };
 }
 
 /** The length-delimited CanonicalVote that a validator signed. */
@@ -204,7 +206,7 @@ export function signBytes(chainId: string, commit: Commit, entry: CommitSignatur
       intField(1, PRECOMMIT),
       sfixed64Field(2, commit.height),
       sfixed64Field(3, commit.round),
-      entry.flag === Flag.Commit ? messageField(4, encodeBlockId(commit.blockId)) : new Uint8Array(),
+      entry.flag === "commit" ? messageField(4, encodeBlockId(commit.blockId)) : new Uint8Array(),
       messageField(5, encodeTime(entry.time)),
       bytesField(6, ascii(chainId)),
     ),

@@ -2,7 +2,6 @@
 
 import { compare, equal } from "./bytes";
 import {
-  Flag,
   nanoseconds,
   signBytes,
   totalPower,
@@ -12,7 +11,7 @@ import {
   type Header,
   type Validator,
 } from "./block";
-import { Suite, verify } from "./signatures";
+import { ED25519, verify } from "./signatures";
 
 export class LightError extends Error {}
 
@@ -40,14 +39,14 @@ export function verifyCommit(chainId: string, { header, commit, validators }: Si
   let signed = 0n;
   commit.signatures.forEach((entry, index) => {
     const validator = validators[index] as Validator;
-    if (entry.flag === Flag.Absent) return;
+    if (entry.flag === "absent") return;
     if (!equal(entry.address, validatorAddress(validator))) {
       throw new LightError("the commit does not list its precommits in the order of the validators");
     }
-    if (!verify(Suite.Ed25519, validator.publicKey, signBytes(chainId, commit, entry), entry.signature)) {
+    if (!verify(ED25519, validator.publicKey, signBytes(chainId, commit, entry), entry.signature)) {
       throw new LightError("a validator's signature does not verify");
     }
-    if (entry.flag === Flag.Commit) signed += validator.power;
+    if (entry.flag === "commit") signed += validator.power;
   });
   const total = totalPower(validators);
   if (3n * signed <= 2n * total) throw new LightError(`${signed} of ${total} power signed, more than two thirds must`);
@@ -75,7 +74,7 @@ export function verifySkipping(trusted: Header, trustedValidators: readonly Vali
   verifyCommit(trusted.chainId, next);
   let signed = 0n;
   next.commit.signatures.forEach((entry, index) => {
-    if (entry.flag !== Flag.Commit) return;
+    if (entry.flag !== "commit") return;
     const key = (next.validators[index] as Validator).publicKey;
     signed += trustedValidators.find((validator) => compare(validator.publicKey, key) === 0)?.power ?? 0n;
   });

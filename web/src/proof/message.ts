@@ -3,7 +3,7 @@
 import { ascii, concat, type Bytes } from "./bytes";
 import { EncodingError, decode, encode } from "./cbor";
 import { CHAIN_ID, NAME, integer, text } from "./record";
-import { Suite } from "./signatures";
+import { ED25519, ES256, type Suite } from "./signatures";
 
 const TAG_SIGN1 = 0xd2;
 const ALGORITHM = 1n;
@@ -45,8 +45,8 @@ export function parseMessage(data: Bytes, genesisHash: Bytes): DeviceMessage {
   const headers = decode(protectedBytes, 2);
   if (!(headers instanceof Map)) throw new EncodingError("protected headers are a map");
   for (const label of headers.keys()) if (!LABELS.has(label)) throw new EncodingError("a protected header is not known here");
-  const suite = Number(headers.get(ALGORITHM)) as Suite;
-  if (suite !== Suite.Ed25519 && suite !== Suite.Es256) throw new EncodingError("the algorithm is not EdDSA or ES256");
+  const suite = headers.get(ALGORITHM);
+  if (suite !== ED25519 && suite !== ES256) throw new EncodingError("the algorithm is not EdDSA or ES256");
   const keyId = headers.get(KEY_ID);
   if (!(keyId instanceof Uint8Array) || keyId.length !== 8) throw new EncodingError("kid is a byte string of 8 bytes");
   const stream = text(3, 127)(headers.get(STREAM) ?? null);

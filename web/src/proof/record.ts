@@ -26,7 +26,7 @@ export function text(low: number, high: number): Form<string> {
   return (item) => {
     // eslint-disable-next-line no-control-regex -- control characters are what is refused
     if (typeof item !== "string" || /[\u0000-\u001f\u007f-\u009f]/.test(item)) throw new EncodingError("not a printable text");
-    const length = [...item].length;
+    const length = Array.from(item).length; // code points, as the specification counts
     if (length < low || length > high) throw new EncodingError(`not ${low} to ${high} characters`);
     return item;
   };

@@ -8,14 +8,14 @@ import { p256 } from "@noble/curves/nist.js";
 import { sha512 } from "@noble/hashes/sha2.js";
 import { concat, equal, fromBigEndian, type Bytes } from "./bytes";
 
-export enum Suite {
-  Ed25519 = -8,
-  Es256 = -7,
-}
+/** COSE algorithm numbers (RFC 9053 §2.1, §2.2). */
+export const ED25519 = -8n;
+export const ES256 = -7n;
+export type Suite = typeof ED25519 | typeof ES256;
 
 export function verify(suite: Suite, publicKey: Bytes, message: Bytes, signature: Bytes): boolean {
   if (signature.length !== 64) return false;
-  return suite === Suite.Ed25519 ? verifyEd25519(publicKey, message, signature) : verifyEs256(publicKey, message, signature);
+  return suite === ED25519 ? verifyEd25519(publicKey, message, signature) : verifyEs256(publicKey, message, signature);
 }
 
 /** RFC 8032 §5.1.7 without cofactor: S below the group order, A canonical, neither A nor R of small order. */

@@ -3,6 +3,7 @@
 import type { Bytes } from "./bytes";
 import { EncodingError, decode, type Item } from "./cbor";
 import { presence } from "./presence";
+import { ED25519, ES256, type Suite } from "./signatures";
 import { ADDRESS, CHAIN_ID, HASH, NAME, UINT, array, blob, integer, optional, record, text, type Form, type Formed } from "./record";
 
 const MESSAGE_BYTES_MAX = 256 * 1024;
@@ -93,14 +94,19 @@ const DEFINITION = record("StreamDefinition", {
   schemaVersion: UINT,
   schema: (item: Item) => {
     // Its content is bound by the definition's hash in the stream's head, and is not needed here.
-    if (!(item instanceof Map) || [...item.keys()].join() !== "0,1,2,3,4,5") throw new EncodingError("not a stream schema");
+    if (!(item instanceof Map) || item.size !== 6 || [...item.keys()].some((key, index) => key !== BigInt(index))) throw new EncodingError("not a stream schema");
     return item;
   },
   definedAt: UINT,
 });
 
+const SUITE: Form<Suite> = (item) => {
+  if (item !== ED25519 && item !== ES256) throw new EncodingError("not a suite known here");
+  return item;
+};
+
 const KEY_ENTRY = record("KeyEntry", {
-  key: record("Key", { suite: integer(-8n, -7n), publicKey: blob(32, 33) }),
+  key: record("Key", { suite: SUITE, publicKey: blob(32, 33) }),
   validFrom: UINT,
   validTo: optional(UINT),
   revokedAt: optional(UINT),

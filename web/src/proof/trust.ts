@@ -25,19 +25,19 @@ export function parseTrust(text: string): Trust {
     throw error;
   }
   const file = members(document);
-  if (file["format"] !== FORMAT) throw new EncodingError(`this is not a trust file of format ${FORMAT}`);
-  if (!Array.isArray(file["validators"]) || file["validators"].length === 0) throw new EncodingError("the trust file lists no validators");
-  const validators = file["validators"].map((entry) => {
+  if (file.format !== FORMAT) throw new EncodingError(`this is not a trust file of format ${FORMAT}`);
+  if (!Array.isArray(file.validators) || file.validators.length === 0) throw new EncodingError("the trust file lists no validators");
+  const validators = file.validators.map((entry) => {
     const validator = members(entry);
-    return { publicKey: digest(validator["public_key"]), power: count(validator["power"]) };
+    return { publicKey: digest(validator.public_key), power: count(validator.power) };
   });
   validators.sort(validatorOrder);
   checkValidators(validators);
   return {
-    chainId: CHAIN_ID(typeof file["chain_id"] === "string" ? file["chain_id"] : null),
-    genesisHash: digest(file["genesis_hash"]),
-    height: count(file["height"]),
-    headerHash: digest(file["header_hash"]),
+    chainId: CHAIN_ID(typeof file.chain_id === "string" ? file.chain_id : null),
+    genesisHash: digest(file.genesis_hash),
+    height: count(file.height),
+    headerHash: digest(file.header_hash),
     validators,
   };
 }

@@ -19,7 +19,7 @@ import { LightError, verifyAdjacent, verifyCommit, verifySkipping, type SignedHe
 import { MerkleError, leafHash, sha256, verifyInclusion } from "./merkle";
 import { parseMessage, type DeviceMessage } from "./message";
 import { verifyPresence } from "./presence";
-import { verify, type Suite } from "./signatures";
+import { verify } from "./signatures";
 import {
   PROOF_BYTES_MAX,
   parseAccount,
@@ -65,6 +65,7 @@ export type Tie = "same" | "before" | "after" | "links" | "history";
 /** Everything a verified proof says; hashes and keys as bytes, times in nanoseconds since 1970. */
 export interface Verified {
   readonly bytes: number;
+  readonly fileHash: Bytes;
   readonly proof: Proof;
   readonly leaf: Leaf;
   readonly row: AnchorRow;
@@ -96,7 +97,7 @@ export function verifyProof(data: Bytes, trust: Trust): Verified {
   const device = at(7, () => origin(proof, leaf, row, account));
   at(8, () => verifyCommit(trust.chainId, signed));
   const tie = at(9, () => trusted(proof, trust, signed));
-  return { bytes: data.length, proof, leaf, row, leafIndex, head, definition, account, device, signed, tie };
+  return { bytes: data.length, fileHash: sha256(data), proof, leaf, row, leafIndex, head, definition, account, device, signed, tie };
 }
 
 /** The id of a key as messages name it: 8 bytes of its hash. */
@@ -181,13 +182,13 @@ function origin(proof: Proof, leaf: Leaf, row: AnchorRow, account: Account): Ver
     throw new ProofError(7, `the device signed for stream ${message.stream} of chain ${message.chainId}`);
   }
   const key = account.keys.find(
-    (entry) => Number(entry.key.suite) === Number(message.suite) && equal(keyId(entry.key.suite, entry.key.publicKey), message.keyId),
+    (entry) => entry.key.suite === message.suite && equal(keyId(entry.key.suite, entry.key.publicKey), message.keyId),
   );
   if (!key) throw new ProofError(7, "the device's record has no such key");
   if (!validThen(key, leaf.arrival, row.time)) {
     throw new ProofError(7, "the device's key was not valid when the message arrived and was anchored");
   }
-  if (!verify(Number(key.key.suite) as Suite, key.key.publicKey, message.signed, message.signature)) {
+  if (!verify(key.key.suite, key.key.publicKey, message.signed, message.signature)) {
     throw new ProofError(7, "the device's signature does not verify");
   }
   return { message, key };

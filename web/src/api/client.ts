@@ -1,0 +1,259 @@
+/** The node's REST API as this page uses it. Times are RFC 3339 in UTC, bytes lower-case hexadecimal. */
+
+/** What JSON can hold; for parts that are shown as they are. */
+export type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [name: string]: Json };
+
+export interface Status {
+  chain_id: string;
+  genesis_hash: string;
+  height: number;
+  block_hash: string;
+  block_time: string;
+  app_hash: string;
+  state_height: number;
+  engine: string;
+  phase: string;
+  version: string;
+  node: string;
+  pool_count: number;
+  base_height: number;
+}
+
+export interface Block {
+  height: number;
+  hash: string;
+  time: string;
+  app_hash: string;
+  proposer: string;
+  transactions: number;
+  bytes: number;
+}
+
+export interface BlockDetail extends Block {
+  transaction_ids: string[];
+  commit: Json;
+  [field: string]: Json;
+}
+
+export interface Transaction {
+  id: string;
+  height: number;
+  index: number;
+  code: string;
+  gas_used: number;
+  messages: string[];
+  signers: string[];
+}
+
+export interface TransactionDetail {
+  id: string;
+  height: number;
+  bundle: number;
+  index: number;
+  receipt: { code: string; gas_used: number; events: Json[] };
+  transaction: { messages?: Json[]; [field: string]: Json };
+}
+
+export interface Key {
+  suite: string;
+  public: string;
+  kid: string;
+  valid_from: string | null;
+  valid_to: string | null;
+  revoked_at: string | null;
+}
+
+export interface Device {
+  name: string;
+  address: string;
+  did: string;
+  organisation: string;
+  gateway: string | null;
+  state: string;
+  registered_at: string;
+  metadata: Record<string, string>;
+  keys?: Key[];
+  streams?: string[];
+}
+
+export interface Quantity {
+  name: string;
+  unit: string;
+  kind: string;
+}
+
+export interface Stream {
+  stream: string;
+  number: number;
+  device: string;
+  organisation: string;
+  gateway: string;
+  schema_version: number;
+  quantities: Quantity[];
+  next_sequence: number;
+  log_size: number;
+  defined_at: string;
+}
+
+export type Origin = "device" | "gateway";
+
+export interface Reading {
+  stream: string;
+  sequence: number;
+  index: number;
+  quantity: string;
+  kind: string;
+  /** The exact text; null for a missing or bad value. */
+  value: string | null;
+  /** Rounded to a binary float, for charts only. */
+  number: number | null;
+  unit: string;
+  device_time: string | null;
+  arrival_time: string;
+  block_time: string;
+  flags: string[];
+  origin: Origin;
+}
+
+export interface SeriesPoint {
+  t: string;
+  min: number;
+  max: number;
+  last: number;
+  sequence: number;
+  index: number;
+  count: number;
+}
+
+export interface Message {
+  sequence: number;
+  arrival_time: string;
+  content_type: string;
+  origin: Origin;
+  readings: Reading[];
+}
+
+export interface Batch {
+  gateway: string;
+  number: number;
+  root: string;
+  size: number;
+  streams: number;
+  height: number;
+  time: string;
+  transaction: string;
+}
+
+export interface Refusal {
+  time: string;
+  gateway: string;
+  device: string | null;
+  stream: string | null;
+  transport: string;
+  code: string;
+  reason: string;
+  hash: string;
+  bytes: number;
+}
+
+export type Page<K extends string, T> = Record<K, T[]> & { next: string | null };
+export type TimeBasis = "device" | "arrival" | "block";
+
+export interface Selection {
+  time: TimeBasis;
+  quantity?: string | undefined;
+  from?: string | undefined;
+  to?: string | undefined;
+}
+
+/** A refusal of the API (RFC 9457), or code `page.unreachable` / `page.answer` when there is none to read. */
+export class Problem extends Error {
+  constructor(
+    readonly code: string,
+    readonly detail: string,
+    readonly hint: string,
+    readonly status: number,
+  ) {
+    super(detail);
+  }
+}
+
+type Query = Readonly<Record<string, string | number | undefined>>;
+
+async function request(path: readonly (string | number)[], query: Query, accept: string, signal?: AbortSignal): Promise<Response> {
+  const given = Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
+  const search = new URLSearchParams(given).toString();
+  const url = `/v1/${path.map((part) => encodeURIComponent(part)).join("/")}${search && `?${search}`}`;
+  let response: Response;
+  try {
+    response = await fetch(url, { headers: { Accept: accept }, ...(signal && { signal }) });
+  } catch (error) {
+    if (error instanceof TypeError) throw new Problem("page.unreachable", "", "", 0);
+    throw error;
+  }
+  if (!response.ok) throw await problem(response);
+  return response;
+}
+
+async function problem(response: Response): Promise<Problem> {
+  const document = (await response.json().catch(() => ({}))) as Partial<Record<"code" | "detail" | "title" | "hint", string>>;
+  return new Problem(
+    document.code ?? "page.answer",
+    document.detail ?? document.title ?? `HTTP ${response.status}`,
+    document.hint ?? "",
+    response.status,
+  );
+}
+
+async function json<T>(path: readonly (string | number)[], query: Query = {}, signal?: AbortSignal): Promise<T> {
+  const response = await request(path, query, "application/json", signal);
+  return (await response.json()) as T;
+}
+
+function ofStream(stream: string, ...rest: (string | number)[]): (string | number)[] {
+  return ["streams", ...stream.split("/"), ...rest];
+}
+
+interface Paging {
+  limit?: number;
+  cursor?: string | undefined;
+}
+
+/** One function per resource. Each takes the signal that ends the request when nobody waits for it any more. */
+export const api = {
+  status: (signal?: AbortSignal) => json<Status>(["status"], {}, signal),
+  blocks: (paging: Paging, signal?: AbortSignal) => json<Page<"blocks", Block>>(["blocks"], { ...paging }, signal),
+  block: (height: number | string, signal?: AbortSignal) => json<BlockDetail>(["blocks", height], {}, signal),
+  transactions: (paging: Paging, signal?: AbortSignal) =>
+    json<Page<"transactions", Transaction>>(["transactions"], { ...paging }, signal),
+  transaction: (id: string, signal?: AbortSignal) => json<TransactionDetail>(["transactions", id], {}, signal),
+  devices: (paging: Paging, signal?: AbortSignal) => json<Page<"devices", Device>>(["devices"], { ...paging }, signal),
+  device: (name: string, signal?: AbortSignal) => json<Device>(["devices", name], {}, signal),
+  streams: (paging: Paging & { device?: string }, signal?: AbortSignal) =>
+    json<Page<"streams", Stream>>(["streams"], { ...paging }, signal),
+  stream: (stream: string, signal?: AbortSignal) => json<Stream>(ofStream(stream), {}, signal),
+  readings: (stream: string, selection: Selection & Paging & { order: "asc" | "desc" }, signal?: AbortSignal) =>
+    json<Page<"readings", Reading>>(ofStream(stream, "readings"), { ...selection }, signal),
+  series: (stream: string, selection: Selection & { points: number }, signal?: AbortSignal) =>
+    json<{ points: SeriesPoint[] }>(ofStream(stream, "series"), { ...selection }, signal),
+  message: (stream: string, sequence: number, signal?: AbortSignal) =>
+    json<Message>(ofStream(stream, "messages", sequence), {}, signal),
+  batches: (paging: Paging, signal?: AbortSignal) => json<Page<"batches", Batch>>(["batches"], { ...paging }, signal),
+  refusals: (paging: Paging, signal?: AbortSignal) => json<Page<"refusals", Refusal>>(["refusals"], { ...paging }, signal),
+
+  /** The proof file, byte for byte. */
+  async proof(stream: string, sequence: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+    const response = await request(["proofs", ...stream.split("/"), sequence], {}, "application/cbor", signal);
+    return new Uint8Array(await response.arrayBuffer());
+  },
+
+  /** The text of the node's trust file. */
+  async trust(signal?: AbortSignal): Promise<string> {
+    const response = await request(["trust"], {}, "application/json", signal);
+    return response.text();
+  },
+};
+
+export function proofUrl(stream: string, sequence: number): string {
+  return `/v1/proofs/${[...stream.split("/"), sequence].map((part) => encodeURIComponent(part)).join("/")}`;
+}

@@ -1,0 +1,70 @@
+/** Fetches a message's proof and checks it here, in the browser. */
+
+import { useEffect, useState } from "preact/hooks";
+import { api, type Message } from "../api/client";
+import { useResource, type Resource } from "../api/resource";
+import { EncodingError } from "../proof/cbor";
+import { parseTrust, type Trust } from "../proof/trust";
+import { ProofError, verifyProof, type Verified } from "../proof/verify";
+import { ownTrust, presentTrust, type TrustText } from "../trust";
+
+export interface ProofMaterial {
+  readonly file: Uint8Array<ArrayBuffer>;
+  readonly trust: TrustText;
+  readonly message: Message;
+}
+
+export type Check =
+  | { readonly state: "checking" }
+  | { readonly state: "verified"; readonly verified: Verified; readonly trust: Trust }
+  | { readonly state: "failed"; readonly step: number; readonly reason: string; readonly trust: Trust }
+  | { readonly state: "trust-refused"; readonly reason: string };
+
+export function useProofMaterial(stream: string, sequence: number): Resource<ProofMaterial> {
+  const own = ownTrust.value;
+  return useResource(`${stream}/${sequence}/${own?.text ?? ""}`, async (signal) => {
+    const [file, trust, message] = await Promise.all([
+      api.proof(stream, sequence, signal),
+      presentTrust(signal),
+      api.message(stream, sequence, signal),
+    ]);
+    return { file, trust, message };
+  });
+}
+
+/** `altered` is the number of a byte to change in a copy before the check, to see it fail. */
+export function useCheck(material: ProofMaterial | undefined, altered: number | null): Check {
+  const [done, setDone] = useState<{ of: ProofMaterial; altered: number | null; check: Check } | null>(null);
+
+  useEffect(() => {
+    if (!material) return;
+    // The panel is painted first: with many validators the arithmetic takes a moment.
+    const timer = setTimeout(() => setDone({ of: material, altered, check: check(material, altered) }));
+    return () => clearTimeout(timer);
+  }, [material, altered]);
+
+  return done && done.of === material && done.altered === altered ? done.check : { state: "checking" };
+}
+
+function check({ file, trust }: ProofMaterial, altered: number | null): Check {
+  let parsed: Trust;
+  try {
+    parsed = parseTrust(trust.text);
+  } catch (error) {
+    if (error instanceof EncodingError) return { state: "trust-refused", reason: error.message };
+    throw error;
+  }
+  try {
+    return { state: "verified", verified: verifyProof(alter(file, altered), parsed), trust: parsed };
+  } catch (error) {
+    if (error instanceof ProofError) return { state: "failed", step: error.step, reason: error.message, trust: parsed };
+    throw error;
+  }
+}
+
+function alter(file: Uint8Array, at: number | null): Uint8Array {
+  if (at === null) return file;
+  const copy = file.slice();
+  copy[at] = (copy[at] ?? 0) ^ 1;
+  return copy;
+}

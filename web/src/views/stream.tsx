@@ -1,0 +1,281 @@
+/** One stream: a live chart whose points lead to their proofs, and the latest readings with exact values. */
+
+import { signal } from "@preact/signals";
+import { useCallback, useEffect } from "preact/hooks";
+import type { JSX } from "preact";
+import { api, type Quantity, type Reading, type Stream, type TimeBasis } from "../api/client";
+import { useResource } from "../api/resource";
+import { Chart } from "../chart/chart";
+import { loadChart, type ChartData } from "../chart/load";
+import { PRESETS, parseRange, type Range } from "../chart/range";
+import { isLoud, Flags, OriginBadge } from "../components/badges";
+import { Choice } from "../components/choice";
+import { Facts, Heading, Panel, Table } from "../components/layout";
+import { Empty, Loaded } from "../components/states";
+import { Time } from "../components/time";
+import { count, unit } from "../format/number";
+import { rfc3339, span } from "../format/time";
+import { t } from "../i18n";
+import { beat } from "../live";
+import { href, route, setQuery } from "../route";
+import { language } from "../settings";
+import type { ProofPanel } from "./proof-panel";
+
+const LATEST = 25;
+const BASES: readonly TimeBasis[] = ["device", "arrival", "block"];
+
+interface Chosen {
+  readonly sequence: number;
+  readonly index: number | null;
+}
+
+function chosenIn(query: Readonly<Record<string, string>>): Chosen | null {
+  const sequence = Number(query.proof ?? NaN);
+  if (!Number.isSafeInteger(sequence) || sequence < 0) return null;
+  const index = Number(query.reading ?? NaN);
+  return { sequence, index: Number.isSafeInteger(index) ? index : null };
+}
+
+/** The panel brings the curve arithmetic with it, so it is fetched when the first proof is opened. */
+const panel = signal<typeof ProofPanel | null>(null);
+
+async function loadPanel(): Promise<void> {
+  panel.value ??= (await import("./proof-panel")).ProofPanel;
+}
+
+function openProof(sequence: number, index: number): void {
+  setQuery({ proof: String(sequence), reading: String(index) });
+}
+
+export function StreamView({ stream }: { stream: string }): JSX.Element {
+  const definition = useResource(stream, (signal) => api.stream(stream, signal), beat.value);
+  const chosen = chosenIn(route.value.query);
+  const close = useCallback(() => setQuery({ proof: undefined, reading: undefined }), []);
+  const [device = "", name = ""] = stream.split("/");
+  const open = chosen !== null;
+  useEffect(() => {
+    if (open) void loadPanel();
+  }, [open]);
+  const Proof = panel.value;
+  return (
+    <div class={chosen ? "with-proof" : ""}>
+      <Heading
+        title={
+          <>
+            <a href={href(["devices", device])}>{device}</a>
+            <span class="muted"> / </span>
+            {name}
+          </>
+        }
+      />
+      <Loaded of={definition}>
+        {(loaded) => {
+          const selection = selected(loaded);
+          if (selection) return <Measured stream={loaded} {...selection} chosen={chosen} />;
+          return (
+            <>
+              <Empty>{t("stream.noQuantities")}</Empty>
+              <StreamFacts stream={loaded} />
+            </>
+          );
+        }}
+      </Loaded>
+      {chosen && Proof && <Proof stream={stream} sequence={chosen.sequence} index={chosen.index} onClose={close} />}
+    </div>
+  );
+}
+
+function StreamFacts({ stream }: { stream: Stream }): JSX.Element {
+  return (
+    <Panel>
+      <Facts
+        facts={[
+          [t("stream.messages"), count(stream.next_sequence, language.value)],
+          [t("stream.batches"), count(stream.log_size, language.value)],
+          [t("stream.owner"), stream.organisation],
+          [t("stream.gateway"), stream.gateway],
+          [t("stream.defined"), <Time value={stream.defined_at} />],
+        ]}
+      />
+    </Panel>
+  );
+}
+
+/** What is chosen by the address: quantity, time basis, range. */
+function selected(stream: Stream): { quantity: Quantity; time: TimeBasis; range: Range } | null {
+  const { query } = route.value;
+  const quantity = stream.quantities.find(({ name }) => name === query.quantity) ?? stream.quantities[0];
+  if (!quantity) return null;
+  return { quantity, time: BASES.find((basis) => basis === query.time) ?? "device", range: parseRange(query) };
+}
+
+interface MeasuredProps {
+  stream: Stream;
+  quantity: Quantity;
+  time: TimeBasis;
+  range: Range;
+  chosen: Chosen | null;
+}
+
+function Measured({ stream, quantity, time, range, chosen }: MeasuredProps): JSX.Element {
+  const selection = { quantity: quantity.name, time };
+  const key = JSON.stringify([stream.stream, selection]);
+  const chart = useResource(key + JSON.stringify(range), (signal) => loadChart(stream.stream, selection, range, signal), beat.value);
+  const latest = useResource(
+    key,
+    (signal) => api.readings(stream.stream, { ...selection, order: "desc", limit: LATEST }, signal),
+    beat.value,
+  );
+  return (
+    <>
+      <Panel class="chart-panel">
+        <Controls stream={stream} quantity={quantity.name} time={time} range={range} />
+        <p class="last-value">
+          <span class="muted">{t("stream.last")}</span>
+          <LastValue reading={latest.data?.readings[0]} />
+        </p>
+        <div class="chart-space">
+          <Loaded of={chart} rows={6}>
+            {(data) =>
+              data.points.length === 0 ? (
+                <Empty>{t("stream.noReadings")}</Empty>
+              ) : (
+                <Chart
+                  data={data}
+                  unit={quantity.unit}
+                  label={t("chart.label", { quantity: quantity.name, stream: stream.stream })}
+                  chosen={chosen?.sequence ?? null}
+                  onPick={(point) => openProof(point.sequence, point.index)}
+                  onZoom={(from, to) => setQuery({ from: rfc3339(from), to: rfc3339(to), range: undefined })}
+                />
+              )
+            }
+          </Loaded>
+        </div>
+        <ChartNotes data={chart.data} />
+      </Panel>
+      <StreamFacts stream={stream} />
+      <Panel title={t("stream.latest")} more={<span class="muted">{t("unit.utc")}</span>}>
+        <Loaded of={latest} rows={8}>
+          {({ readings }) => (readings.length === 0 ? <Empty>{t("stream.noReadings")}</Empty> : <Readings rows={readings} chosen={chosen} />)}
+        </Loaded>
+      </Panel>
+    </>
+  );
+}
+
+interface ControlsProps {
+  stream: Stream;
+  quantity: string;
+  time: TimeBasis;
+  range: Range;
+}
+
+function Controls({ stream, quantity, time, range }: ControlsProps): JSX.Element {
+  const zoomed = { from: undefined, to: undefined };
+  return (
+    <div class="controls">
+      {stream.quantities.length > 1 && (
+        <Choice
+          label={t("stream.quantity")}
+          value={quantity}
+          options={stream.quantities.map(({ name }) => ({ value: name, label: name }))}
+          onChange={(name) => setQuery({ quantity: name })}
+        />
+      )}
+      <Choice
+        label={t("stream.time")}
+        value={time}
+        options={BASES.map((basis) => ({ value: basis, label: t(`stream.time.${basis}`), hint: t(`stream.time.${basis}.hint`) }))}
+        onChange={(basis) => setQuery({ time: basis, ...zoomed })}
+      />
+      <Choice
+        label={t("stream.range")}
+        value={range.kind === "last" ? range.name : range.kind}
+        options={[
+          ...PRESETS.map(({ name, label }) => ({ value: name, label })),
+          { value: "all", label: t("stream.range.all") },
+          ...(range.kind === "fixed" ? [{ value: "fixed", label: t("stream.range.custom") }] : []),
+        ]}
+        onChange={(name) => setQuery({ range: name === "all" ? undefined : name, ...zoomed })}
+      />
+    </div>
+  );
+}
+
+function LastValue({ reading }: { reading: Reading | undefined }): JSX.Element {
+  if (!reading) return <strong class="muted">–</strong>;
+  return (
+    <>
+      <strong>
+        {reading.value ?? t("reading.none")} {reading.value !== null && <span class="muted">{unit(reading.unit)}</span>}
+      </strong>
+      <OriginBadge origin={reading.origin} />
+    </>
+  );
+}
+
+function ChartNotes({ data }: { data: ChartData | undefined }): JSX.Element {
+  const number = (value: number): string => count(value, language.value);
+  if (!data) return <p class="chart-notes muted"> </p>;
+  const longest = span(Math.max(0, ...data.gaps.map((gap) => gap.toMs - gap.fromMs)));
+  const missing = data.points.filter((point) => point.value === null).length;
+  const flagged = data.points.filter((point) => point.value !== null && point.flags.some((flag) => flag !== "backfill")).length;
+  return (
+    <p class="chart-notes muted">
+      <span>
+        {data.exact
+          ? t("chart.exact", { count: number(data.readings) })
+          : t("chart.summary", { count: number(data.readings), points: number(data.points.length) })}
+      </span>
+      {data.gaps.length > 0 && (
+        <span class="note-gap">{t(data.gaps.length === 1 ? "chart.gap" : "chart.gaps", { count: number(data.gaps.length), longest })}</span>
+      )}
+      {missing > 0 && <span class="note-missing">{t("chart.missing", { count: number(missing) })}</span>}
+      {flagged > 0 && <span class="note-flag">{t("chart.flagged", { count: number(flagged) })}</span>}
+      <span class="only-mouse">{t("chart.help")}</span>
+      <span class="only-touch">{t("chart.help.touch")}</span>
+    </p>
+  );
+}
+
+function Readings({ rows, chosen }: { rows: readonly Reading[]; chosen: Chosen | null }): JSX.Element {
+  return (
+    <Table
+      label={t("stream.latest")}
+      rows={rows}
+      id={(row) => `${row.sequence}/${row.index}`}
+      marked={(row) => row.sequence === chosen?.sequence}
+      columns={[
+        { title: t("reading.sequence"), kind: "number wide", cell: (row) => count(row.sequence, language.value) },
+        { title: t("reading.value"), kind: "number", cell: (row) => <Value reading={row} /> },
+        { title: t("reading.deviceTime"), cell: (row) => <Time value={row.device_time} /> },
+        { title: t("reading.arrivalTime"), kind: "extra", cell: (row) => <Time value={row.arrival_time} /> },
+        { title: t("reading.flags"), kind: "wide", cell: (row) => <Flags flags={row.flags} /> },
+        { title: t("reading.origin"), kind: "extra", cell: (row) => <OriginBadge origin={row.origin} /> },
+        {
+          title: t("reading.proof"),
+          cell: (row) => (
+            <button
+              type="button"
+              class="button button-small"
+              aria-label={t("reading.openProof", { sequence: row.sequence })}
+              onClick={() => openProof(row.sequence, row.index)}
+            >
+              {t("reading.proof")}
+            </button>
+          ),
+        },
+      ]}
+    />
+  );
+}
+
+function Value({ reading }: { reading: Reading }): JSX.Element {
+  if (reading.value === null) return <span class="value-none">{t("reading.none")}</span>;
+  return (
+    <span class={isLoud(reading.flags) ? "value-loud" : ""}>
+      {reading.value} <span class="muted">{unit(reading.unit)}</span>
+    </span>
+  );
+}
