@@ -95,10 +95,10 @@ def verify_proof(data: bytes, trust: Trust, *, require_device: bool = False) -> 
     With `require_device` a message that only its gateway attests fails at step 7.
     """
     proof = _step(1, lambda: _form(data))
+    header, commit, validators = _step(1, lambda: _signed_header(proof.signed_header))
     _step(2, lambda: _chain(proof, trust))
     leaf, row = _step(3, lambda: _batch(proof))
     head = _step(4, lambda: _log(proof))
-    header, commit, validators = _step(1, lambda: _signed_header(proof.signed_header))
     definition = _step(5, lambda: _stream(proof, leaf, head, header.app_hash))
     account = _step(6, lambda: _key_record(proof, leaf, row, definition, header.app_hash))
     origin = _step(7, lambda: _origin(proof, leaf, row, account, require_device))
@@ -265,6 +265,8 @@ def _descend(history: HeaderHistory, trust: Trust, header: Header) -> None:
     checkpoint = Header.decode(history.checkpoint)
     if checkpoint.height != trust.height or checkpoint.hash() != trust.header_hash:
         raise ProofError(9, "the checkpoint is not the trusted header")
+    if checkpoint.validators_hash != trust.validators.hash():
+        raise ProofError(9, "the trusted header does not name the trusted validators")
     verify_presence(checkpoint.app_hash, KEY_HEADERS, history.head, history.head_proof)
     head = _HeaderHead.from_bytes(history.head)
     verify_inclusion(head.root, head.size, history.index, leaf_hash(history.entry), history.path)

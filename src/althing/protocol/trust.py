@@ -76,8 +76,9 @@ def _digest(value: str) -> bytes:
 
 
 def _count(value: object) -> int:
-    if type(value) is not int or not 0 < value < 2**60:
-        raise ValueError("not a positive integer")
+    # Beyond 2^53 - 1 readers of JSON disagree about the number (RFC 8259 §6).
+    if type(value) is not int or not 0 < value < 2**53:
+        raise ValueError("not an integer from 1 to 2^53 - 1")
     return value
 
 
