@@ -2,7 +2,7 @@
 # second time. What set-up does, and how it knows that there is nothing to do, stands in scripts/setup.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types imports page test test-long lock clean
+.PHONY: help setup demo check lint format types imports page test test-long lock clean
 
 BIN := .venv/bin
 LINTED := src tests scripts $(wildcard bench examples)
@@ -18,6 +18,10 @@ help: ## these words
 
 setup: ## the environment alone: .venv, the locked dependencies, the package, the page
 	@sh scripts/setup.sh
+
+demo: ## a chain, a gateway, devices that replay recorded data, and the page (Ctrl-C stops, a second run goes on)
+	@sh scripts/setup.sh --quiet
+	@$(BIN)/althing demo
 
 test: ## every test but the long-running ones (PYTEST_ARGS='-k proof' narrows it)
 	@sh scripts/setup.sh --quiet
