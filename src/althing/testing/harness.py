@@ -7,6 +7,7 @@ assert receipt.ok
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -74,12 +75,18 @@ class LedgerHarness:
     """A chain with one organisation (`admin`), one node account and one gateway account."""
 
     def __init__(
-        self, *, chain_id: str = "test", backend: Backend | None = None, parameters: Parameters | None = None
+        self,
+        *,
+        chain_id: str = "test",
+        backend: Backend | None = None,
+        parameters: Parameters | None = None,
+        validators: Sequence[tuple[PrivateKey, int]] | None = None,
     ) -> None:
         self.admin = Actor.seeded("admin")
         self.node = Actor.seeded("node")
         self.gateway = Actor.seeded("gateway")
-        self.validator = seeded_key("validator")
+        founders = validators or [(seeded_key("validator"), 10)]
+        self.validator = founders[0][0]
         quota = Quota(2**50, 2**50)
         self.genesis = Genesis(
             version=1,
@@ -90,7 +97,7 @@ class LedgerHarness:
             salt=bytes(16),
             parameters=parameters or default_parameters(),
             organisations=(GenesisOrganisation("acme", True, 1, (self.admin.public,), quota),),
-            validators=(GenesisValidator(self.validator.public, 10, "acme"),),
+            validators=tuple(GenesisValidator(key.public, power, "acme") for key, power in founders),
             nodes=(GenesisNode("node-1", "acme", self.node.public),),
         )
         self.genesis_hash = genesis_hash(self.genesis)
