@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -75,6 +76,7 @@ class LedgerApplication:
         self._clock = clock
         self.committed = committed
         self._last: CommittedContent | None = None
+        self.commit_took: Callable[[float], None] | None = None  # told the seconds of each durable write
         self._params = ConsensusParams()
 
     # --- handshake ------------------------------------------------------------------------------------------------
@@ -148,12 +150,15 @@ class LedgerApplication:
         )
 
     def commit(self) -> CommitResponse:
+        began = time.perf_counter()
         try:
             self._ledger.commit()
         except StateError as exc:
             if exc.code != "state.disk_full":
                 raise
             raise UnavailableError(exc.code, exc.message, hint=exc.hint, retry_after_s=5) from exc
+        if self.commit_took is not None:
+            self.commit_took(time.perf_counter() - began)
         if self.committed is not None and self._last is not None:
             self.committed(self._last)
         return CommitResponse()

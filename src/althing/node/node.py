@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from althing.archive.objects import LocalObjects
 from althing.archive.reader import ArchiveReader
-from althing.consensus.engine import Engine, EngineStatus, Genesis, Phase
-from althing.consensus.registry import make_engine
+from althing.consensus.engine import Clock, Engine, EngineStatus, Genesis, Phase
 from althing.ledger.app import Ledger
 from althing.ledger.query import LedgerView
-from althing.node.application import LedgerApplication
+from althing.node.application import CommittedContent, LedgerApplication
 from althing.node.eventlog import EventLog
 from althing.node.home import Home, write_json
 from althing.node.proofs import ProofBuilder
@@ -24,33 +24,38 @@ from althing.protocol.genesis import app_state_of
 from althing.protocol.trust import format_trust
 from althing.storage.registry import open_backend
 
-__all__ = ["Node"]
+__all__ = ["EngineMaker", "Node"]
+
+EngineMaker = Callable[[Genesis, Path, Clock], Engine]
+"""Makes an engine that keeps its blocks in a directory; the daemon chooses which."""
 
 
 class Node:
-    """One node of a chain. `start` and `stop` once each."""
+    """One node of a chain. `start` and `stop` once each. `daemon.open_node` makes one with an engine by name."""
 
     def __init__(
         self,
         home: Home,
+        make_engine: EngineMaker,
         *,
-        engine: str = "solo",
-        settings: Mapping[str, Any] | None = None,
         keep_versions: int = 1000,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.home = home
         self.genesis = home.genesis()
-        self._clock = clock
-        self._backend = open_backend("lmdb", home.state_dir)
-        self.ledger = Ledger(self._backend, self.genesis, keep_versions=keep_versions)
+        self.backend = open_backend("lmdb", home.state_dir)
+        try:
+            self.ledger = Ledger(self.backend, self.genesis, keep_versions=keep_versions)
+            self.engine = make_engine(self._engine_genesis(), home.blocks_dir, clock)
+        except BaseException:
+            self.backend.close()
+            raise
         self.key = home.node_key()
         self.address = address_of_key(self.key.suite, self.key.public)
         self.application = LedgerApplication(self.ledger, clock)
-        chosen = {"key_file": home.validator_key_file, **(settings or {})} if engine == "solo" else dict(settings or {})
-        self.engine: Engine = make_engine(engine, self._engine_genesis(), home.blocks_dir, chosen, clock=clock)
         self.submission = Submission(self.ledger, self.engine, self.key, self.address, clock)
-        self.application.committed = self.submission.block_committed
+        self.application.committed = self._committed
+        self.watchers: list[Callable[[CommittedContent], None]] = [self.submission.block_committed]
         home.archive_dir.mkdir(parents=True, exist_ok=True)
         self.archive = ArchiveReader(LocalObjects(home.archive_dir), anchors=ChainAnchors(self.ledger.store))
         self.proofs = ProofBuilder(
@@ -84,7 +89,12 @@ class Node:
             await self.submission.stop()
         await self.engine.stop()
         self.archive.close()
-        self._backend.close()
+        self.backend.close()
+
+    def _committed(self, content: CommittedContent) -> None:
+        """Tell the watchers of a block, on the engine's thread."""
+        for watcher in self.watchers:
+            watcher(content)
 
     def view(self, version: int | None = None) -> LedgerView:
         """The committed state at a version (default: the latest)."""

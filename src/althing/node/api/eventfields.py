@@ -1,0 +1,49 @@
+"""Names for the values of each event, as JSON shows them: one line an event, in the order in which modules emit values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from althing.node.api.render import enum_name, plain, time_of_ns
+from althing.protocol.messages.devices import DeviceState
+from althing.protocol.messages.identity import AccountKind, AccountStatus
+
+__all__ = ["EVENT_FIELDS", "event_json"]
+
+_Field = str | tuple[str, Callable[[Any], Any]]
+
+EVENT_FIELDS: Final[dict[str, tuple[_Field, ...]]] = {
+    "block": ("height", "hash", ("time", time_of_ns), "transactions"),
+    "governance.admitted": ("organisation", "name"),
+    "governance.organisation": ("organisation",),
+    "governance.parameters": (),
+    "governance.validator": ("public_key", "power"),
+    "governance.upgrade": ("height",),
+    "identity.created": ("account", ("kind", lambda v: enum_name(AccountKind(v))), "organisation", "name"),
+    "identity.status": ("account", ("status", lambda v: enum_name(AccountStatus(v)))),
+    "identity.keys": ("account", "added", "ended"),
+    "identity.attribute": ("account", "name"),
+    "devices.registered": ("device", "address", "organisation", "by_device"),
+    "devices.state": ("device", ("state", lambda v: enum_name(DeviceState(v))), "reason"),
+    "devices.gateway": ("device", "gateway"),
+    "devices.metadata": ("device",),
+    "streams.defined": ("number", "stream", "gateway"),
+    "streams.updated": ("number", "schema_version"),
+    "streams.handed_over": ("number", "gateway", "next_sequence"),
+    "streams.anchored": ("gateway", "number", "root", "size", "streams"),
+    "streams.anchored_before": ("gateway", "number", "root"),
+}
+
+
+def event_json(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """The values by name, and all of them in order under `values` for events that a client knows by position."""
+    named: dict[str, Any] = {}
+    for field, value in zip(EVENT_FIELDS.get(name, ()), values, strict=False):
+        if isinstance(field, str):
+            named[field] = plain(value)
+        else:
+            named[field[0]] = field[1](value)
+    if name != "block":
+        named["values"] = [plain(value) for value in values]
+    return named

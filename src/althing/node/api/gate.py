@@ -1,0 +1,156 @@
+"""What every request passes first: Host and token checks, bounds on address and body, headers, and its duration measured.
+
+Plain ASGI, because it stands in the way of every transaction. A Host that is not ours on loopback is refused: otherwise
+a page of somebody else could reach this node from a user's browser by pointing its own name at 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from althing.node.api.limits import BODY_BYTES_MAX, BODY_S, URL_BYTES_MAX
+from althing.node.api.problems import problem_response
+
+__all__ = ["Gate"]
+
+_OPEN_PATHS: Final = ("/healthz",)  # liveness probes carry no token and learn nothing
+_SECURITY: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+Observe = Callable[[str, str, int, float], None]
+
+
+class _TooLarge(Exception):  # noqa: N818 (travels only inside this file)
+    pass
+
+
+class Gate:
+    """ASGI middleware. `hosts` None lets every Host pass; `token` None asks for none."""
+
+    def __init__(
+        self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None, open_page: bool, observe: Observe
+    ) -> None:
+        self._app = app
+        self._hosts = None if hosts is None else frozenset(name.lower() for name in hosts)
+        self._token = None if token is None else f"Bearer {token}".encode("ascii")
+        self._open_page = open_page
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        began = time.perf_counter()
+        status = 500
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                status, started = message["status"], True
+                message["headers"] = [*message.get("headers", ()), *_SECURITY]
+            await send(message)
+
+        try:
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await refusal(scope, receive, sending)
+                return
+            body = _Body(receive)
+            try:
+                await self._app(scope, body.receive, sending)
+            except _TooLarge:
+                if not started:
+                    await _too_large()(scope, receive, sending)
+            except TimeoutError:
+                if started or not body.late:
+                    raise
+                late = problem_response(408, "api.slow_body", f"the body did not arrive within {BODY_S} s")
+                await late(scope, receive, sending)
+        finally:
+            route = scope.get("route")
+            self._observe(getattr(route, "path", "other"), scope["method"], status, time.perf_counter() - began)
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        if len(scope["raw_path"]) + len(scope["query_string"]) > URL_BYTES_MAX:
+            return problem_response(414, "api.too_large", f"an address has at most {URL_BYTES_MAX} bytes")
+        headers = dict(scope["headers"])
+        if self._hosts is not None and _name(headers.get(b"host", b"")) not in self._hosts:
+            return problem_response(
+                421,
+                "api.host",
+                "this node does not go by that name",
+                "use its address, or add the name to node.api.host_names in config.toml",
+            )
+        if self._token is not None and self._guarded(scope["path"]):
+            given = headers.get(b"authorization", b"")
+            if not hmac.compare_digest(given, self._token):
+                return problem_response(
+                    401,
+                    "api.token",
+                    "this listener wants the bearer token of its node",
+                    "send Authorization: Bearer <token>",
+                    {"WWW-Authenticate": 'Bearer realm="althing"'},
+                )
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or len(length) > 12 or int(length) > BODY_BYTES_MAX:
+            return _too_large()
+        return None
+
+    def _guarded(self, path: str) -> bool:
+        if path in _OPEN_PATHS:
+            return False
+        # The page's own files hold nothing of the chain; what it asks for is guarded.
+        return not self._open_page or path.startswith("/v1/") or path in ("/v1", "/metrics", "/readyz")
+
+
+class _Body:
+    """Counts a body's bytes and gives it a time to arrive, however it comes."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._size = 0
+        self._deadline: float | None = None
+        self._whole = False
+        self.late = False
+
+    async def receive(self) -> Message:
+        if self._whole:
+            return await self._receive()  # waits for the client to go away, as long as that takes
+        loop = asyncio.get_running_loop()
+        if self._deadline is None:
+            self._deadline = loop.time() + BODY_S
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            self.late = True
+            raise
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
+            if self._size > BODY_BYTES_MAX:
+                raise _TooLarge
+        return message
+
+
+def _too_large() -> ASGIApp:
+    return problem_response(
+        413, "api.too_large", f"a request has at most {BODY_BYTES_MAX} bytes", "send less at a time"
+    )
+
+
+def _name(host: bytes) -> str:
+    """The name of a Host header without its port."""
+    text = host.decode("latin-1").lower()
+    if text.startswith("["):
+        return text[: text.find("]") + 1]
+    return text.partition(":")[0]

@@ -1,0 +1,155 @@
+"""The chain as a whole: status, genesis, trust, parameters, and headers for light clients."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from althing import __version__
+from althing.node.api.context import Api, Context
+from althing.node.api.problems import NotThereError
+from althing.node.api.render import plain, time_of_ns
+from althing.protocol.address import format_address
+from althing.protocol.trust import format_trust
+
+__all__ = ["CBOR", "Height", "router", "wants_json"]
+
+router = APIRouter(tags=["chain"])
+
+CBOR = "application/cbor"
+Height = Annotated[int, Path(ge=0, lt=2**62)]
+
+
+class Status(BaseModel):
+    """Where the node stands."""
+
+    chain_id: str = Field(examples=["demo-1"])
+    genesis_hash: str
+    height: int = Field(description="Latest committed block")
+    block_hash: str
+    block_time: str = Field(examples=["2026-01-31T12:00:00.25Z"])
+    app_hash: str = Field(description="State root after the latest block; it stands in the next header")
+    state_height: int
+    engine: str = Field(examples=["solo"])
+    phase: str = Field(description="running, replaying, stalled, halted or stopped")
+    version: str
+    node: str = Field(description="Address of the node's account")
+    pool_count: int = Field(description="Transactions admitted and not in a block")
+    base_height: int = Field(description="Oldest block kept")
+
+
+class LightValidator(BaseModel):
+    public_key: str
+    power: int
+
+
+class LightBlock(BaseModel):
+    """What a light client needs of a height."""
+
+    height: int
+    header: str = Field(description="CometBFT's protobuf encoding of the header, hexadecimal")
+    commit: str = Field(description="CometBFT's protobuf encoding of the commit for it, hexadecimal")
+    validators: list[LightValidator]
+
+
+class ParametersAnswer(BaseModel):
+    """Rules that governance may change."""
+
+    version: int
+    governors_threshold: int
+    tx_lifetime_max_s: int
+    quota_window_s: int
+    gas_price_min: int
+    block_gas_max: int
+    tx_bytes_max: int
+
+
+@router.get("/status", response_model=Status)
+async def status(api: Context) -> Status:
+    """Where the node stands."""
+    found = api.node.status()
+    return Status(
+        chain_id=found.chain_id,
+        genesis_hash=api.node.ledger.genesis_hash.hex(),
+        height=found.latest_height,
+        block_hash=found.latest_block_hash.hex(),
+        block_time=time_of_ns(found.latest_block_time.ns),
+        app_hash=found.app_hash.hex(),
+        state_height=api.node.ledger.height,
+        engine=found.engine,
+        phase=found.phase.value,
+        version=__version__,
+        node=format_address(api.node.address),
+        pool_count=api.node.submission.pending,
+        base_height=found.base_height,
+    )
+
+
+@router.get(
+    "/genesis",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                CBOR: {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": {"type": "object"}},
+            },
+            "description": "The canonical record in CBOR; with Accept: application/json a readable form",
+        }
+    },
+)
+async def genesis(request: Request, api: Context) -> Any:
+    """What the chain began with."""
+    record = api.node.genesis
+    if wants_json(request):
+        return plain(record)
+    return Response(record.to_bytes(), media_type=CBOR, headers={"Vary": "Accept"})
+
+
+@router.get(
+    "/trust",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}, "description": "A trust file"}},
+)
+async def trust(
+    api: Context, height: Annotated[int | None, Query(ge=1, lt=2**62, description="Default: the latest")] = None
+) -> Response:
+    """What to pin for offline verification, as of a block. Compare it with another source before you rely on it."""
+    text = format_trust(await api.reads.state(api.node.proofs.trust, height))
+    return Response(text, media_type="application/json")
+
+
+@router.get("/light/{height}", response_model=LightBlock)
+async def light(api: Context, height: Height) -> LightBlock:
+    """Header, commit and validators of a height; 0 is the latest."""
+    return await api.reads.state(_light, api, height)
+
+
+@router.get("/parameters", response_model=ParametersAnswer)
+async def parameters(api: Context) -> ParametersAnswer:
+    """The rules in force."""
+    found = await api.reads.state(lambda: api.node.view().parameters())
+    return ParametersAnswer(**plain(found))
+
+
+def wants_json(request: Request) -> bool:
+    """True when JSON is asked for by name, and CBOR is not."""
+    accept = request.headers.get("accept", "")
+    return "application/json" in accept and CBOR not in accept
+
+
+def _light(api: Api, height: int) -> LightBlock:
+    at = height or api.node.engine.latest_height
+    if not at:
+        raise NotThereError("query.no_block", "there is no block yet", hint="wait a moment")
+    signed = api.node.engine.signed_header(at)
+    members = api.node.engine.validators(at).validators
+    return LightBlock(
+        height=at,
+        header=signed.header.encode().hex(),
+        commit=signed.commit.encode().hex(),
+        validators=[LightValidator(public_key=v.public_key.hex(), power=v.power) for v in members],
+    )

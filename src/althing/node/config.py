@@ -1,0 +1,75 @@
+"""Settings of a node: the [node] table of a home's config.toml, and ALTHING_NODE_* over it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from althing.service.settings import read_settings, table_of, with_environment
+
+__all__ = ["ENVIRONMENT_PREFIX", "ApiConfig", "NodeConfig", "SoloConfig", "read_config"]
+
+ENVIRONMENT_PREFIX: Final = "ALTHING_NODE"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """The REST API. Beyond loopback it needs certificate, key and token_file, and every request the token."""
+
+    host: str = "127.0.0.1"
+    port: int = 8420  # taken: any free one, kept in ports.json; 0: any free one at once
+    certificate: Path | None = None
+    key: Path | None = None
+    token_file: Path | None = None
+    cors_origins: tuple[str, ...] = ()  # pages of other origins that may read; none by default
+    host_names: tuple[str, ...] = ()  # names besides the address under which clients reach this node
+    connections_max: int = 2_000
+    events_clients_max: int = 256
+    idle_s: int = 30  # an idle connection is closed after it
+
+    def __post_init__(self) -> None:
+        assert self.host, "host must not be empty"
+        assert 0 <= self.port <= 65_535, "api.port is 0 to 65535"
+        assert (self.certificate is None) == (self.key is None), "api.certificate and api.key go together"
+        assert 1 <= self.connections_max <= 100_000, "api.connections_max is 1 to 100000"
+        assert 0 <= self.events_clients_max <= 10_000, "api.events_clients_max is 0 to 10000"
+        assert 1 <= self.idle_s <= 3_600, "api.idle_s is 1 to 3600"
+        assert all(o.startswith(("http://", "https://")) for o in self.cors_origins), "an origin has a scheme"
+
+
+@dataclass(frozen=True, slots=True)
+class SoloConfig:
+    """The embedded engine's pace."""
+
+    min_block_interval_ms: int = 10
+    idle_block_s: int = 30
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.min_block_interval_ms <= 60_000, "solo.min_block_interval_ms is 0 to 60000"
+        assert 1 <= self.idle_block_s <= 60, "solo.idle_block_s is 1 to 60"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """All settings; every one has a default."""
+
+    engine: str = "solo"
+    keep_versions: int = 1000  # state versions kept for reads at a height; proofs of old readings never need them
+    log_level: str = "info"
+    log_json: bool = True
+    api: ApiConfig = field(default_factory=ApiConfig)
+    solo: SoloConfig = field(default_factory=SoloConfig)
+
+    def __post_init__(self) -> None:
+        assert 2 <= self.keep_versions <= 10_000_000, "keep_versions is 2 to 10000000"
+        assert self.log_level in ("debug", "info", "warning", "error"), "log_level is debug, info, warning or error"
+
+
+def read_config(home: Path, environ: Mapping[str, str] | None = None) -> NodeConfig:
+    """The settings of a home, or SettingsError `settings.*`."""
+    table = read_settings(home / "config.toml").get("node", {})
+    merged = with_environment(NodeConfig, table, ENVIRONMENT_PREFIX, os.environ if environ is None else environ)
+    return table_of(NodeConfig, merged, "node")
