@@ -31,6 +31,7 @@ from althing.testing.proofs import ProofChain, seeded_validators
 
 Case = dict[str, Any]
 
+RULES = True
 SCHEMA = StreamSchema((Quantity("temperature", "Cel", Kind.NUMBER),), content_type="application/senml+json")
 SECOND = 1_000_000_000
 PRESS, PUMP, SCALE = "press-1/temperature", "pump-7/flow", "scale-3/weight"
