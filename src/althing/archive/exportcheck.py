@@ -64,6 +64,9 @@ def verify_export(folder: Path, *, check_proof: ProofCheck | None = None) -> Che
         _check(folder, check_proof, result)
     except ArchiveError as exc:
         result.findings.append(Finding(exc.code, exc.where, exc.message))
+    except AlthingError as exc:
+        # What the manifest says and the protocol does not accept, such as bytes that are no schema.
+        result.findings.append(Finding("archive.export_differs", "manifest.json", exc.message))
     except (
         OSError,
         ValueError,

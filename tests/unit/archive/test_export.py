@@ -153,3 +153,20 @@ def test_wrong_requests_are_refused(writer: SegmentWriter, chain: Chain, make_re
     ):
         with pytest.raises(QueryError):
             export_stream(make_reader(), asked, folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("schemas", {"0": "ff"}),
+        ("schemas", {"0": "00"}),
+        ("time", "lunch"),
+        ("sequences", [0]),
+        ("files", 3),
+        ("batches", [{}]),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_a_finding(exported: Path, field: str, value: object) -> None:
+    manifest = json.loads((exported / "manifest.json").read_text())
+    (exported / "manifest.json").write_text(json.dumps(manifest | {field: value}))
+    assert [one.code for one in verify_export(exported).findings] == ["archive.export_differs"]
