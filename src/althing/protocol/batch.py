@@ -13,7 +13,7 @@ from althing.protocol.merkle import Tree, leaf_hash
 from althing.protocol.messages.streams import AnchorEntry
 from althing.protocol.record import CONTENT_TYPE, UINT, Form, Record, blob, integer, of, text
 
-__all__ = ["Batch", "Leaf", "Origin", "build_batch"]
+__all__ = ["Batch", "Leaf", "Origin", "build_batch", "parse_leaf"]
 
 
 class Origin(IntEnum):

@@ -62,8 +62,11 @@ def sign(keys: list[tuple[PrivateKey, bytes]], payload: bytes, aad: bytes) -> by
     return TAG_SIGN + encode([b"", {}, payload, signatures])
 
 
-def parse_sign1(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
-    """Take a COSE_Sign1 apart; CoseError `cose.*` or EncodingError `cbor.*` when it is not of this profile."""
+def parse_sign1(data: bytes, aad: bytes, *, bytes_max: int, further: bool = False) -> Envelope:
+    """Take a COSE_Sign1 apart; CoseError `cose.*` or EncodingError `cbor.*` when it is not of this profile.
+
+    Protected headers are `alg` and `kid` alone, unless the caller judges `further` ones.
+    """
     if data[:1] != TAG_SIGN1:
         raise CoseError("cose.tag", "expected a tagged COSE_Sign1 (first byte 0xd2)")
     parts = decode(data[1:], bytes_max=bytes_max, depth_max=2)
@@ -74,7 +77,7 @@ def parse_sign1(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
             raise CoseError("cose.form", "a COSE_Sign1 is [protected, {}, payload, signature]")
     # Sig_structure holds no map, so the encoder's own order is the deterministic one.
     signed = dumps(["Signature1", protected, aad, payload])
-    return Envelope(payload, (_signature(protected, value, signed),))
+    return Envelope(payload, (_signature(protected, value, signed, further=further),))
 
 
 def parse_sign(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
@@ -98,7 +101,7 @@ def parse_sign(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
             case _:
                 raise CoseError("cose.form", "a COSE_Signature is [protected, {}, signature]")
         signed = dumps(["Signature", b"", protected, aad, payload])
-        signature = _signature(protected, value, signed)
+        signature = _signature(protected, value, signed, further=False)
         if signature.kid <= last:
             raise CoseError("cose.order", "signatures stand in ascending order of key id, each once")
         last = signature.kid
@@ -115,9 +118,12 @@ _SHORT: Final = 16
 _SUITES: Final = {int(suite): suite for suite in Suite}
 
 
-def _signature(protected: bytes, value: bytes, signed: bytes) -> Signature:
+def _signature(protected: bytes, value: bytes, signed: bytes, *, further: bool) -> Signature:
     # A transaction's headers are 13 bytes and the same for all signatures of a key; a device's hold its counter.
     suite, kid, headers = _known_headers(protected) if len(protected) <= _SHORT else _headers(protected)
+    # RFC 9052 §3.1: what `crit` lists must be understood; here nothing else is.
+    if not further and len(headers) != 2:
+        raise CoseError("cose.headers", "a protected header besides alg and kid is not known here")
     if len(value) != 64:
         raise CoseError("cose.signature", "a signature has 64 bytes")
     return Signature(suite, kid, headers, signed, value)

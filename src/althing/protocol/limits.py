@@ -35,6 +35,7 @@ ANCHOR_ROWS_MAX: Final = 40_000
 LOCATORS_MAX: Final = 4
 LOCATOR_CHARS_MAX: Final = 256
 METADATA_BYTES_MAX: Final = 4096
+DEFINITION_BYTES_MAX: Final = 64 * 1024  # every proof carries its stream's definition
 
 # --- proofs -----------------------------------------------------------------------------------------------------
 MERKLE_PATH_MAX: Final = 64  # a log of 2^64 entries

@@ -67,7 +67,7 @@ def sign_message(
 
 def parse_message(data: bytes, genesis_hash: bytes) -> DeviceMessage:
     """Take a device's message apart, or CoseError `cose.*` / `message.*`, EncodingError `cbor.*`."""
-    envelope = parse_sign1(data, DOMAIN_MESSAGE + genesis_hash, bytes_max=MESSAGE_BYTES_MAX)
+    envelope = parse_sign1(data, DOMAIN_MESSAGE + genesis_hash, bytes_max=MESSAGE_BYTES_MAX, further=True)
     signature = envelope.signatures[0]
     headers = signature.headers
     unknown = headers.keys() - _LABELS

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from althing.protocol.limits import (
+    DEFINITION_BYTES_MAX,
     LEAF_BYTES_MAX,
     MERKLE_PATH_MAX,
     PROOF_BYTES_MAX,
@@ -19,7 +20,7 @@ from althing.protocol.messages.governance import VALIDATORS_MAX
 from althing.protocol.record import CHAIN_ID, HASH, UINT, Form, Record, array, blob, integer, of, optional, record, text
 from althing.protocol.stateproof import PresenceProof, proof_from_cbor_obj, proof_to_cbor_obj
 
-__all__ = ["MAGIC", "HeaderHistory", "Proof", "SignedHeaderPart", "ValidatorPart"]
+__all__ = ["MAGIC", "HeaderHistory", "Proof", "SignedHeaderPart", "ValidatorPart", "parse_proof"]
 
 MAGIC: Final = "althing-proof"
 _STATE_VALUE_MAX: Final = 64 * 1024
@@ -93,7 +94,7 @@ class Proof(Record):
     row_path: tuple[bytes, ...] = of(PATH)
     head: bytes = of(blob(1, 256))
     head_proof: PresenceProof = of(PRESENCE)
-    definition: bytes = of(blob(1, _STATE_VALUE_MAX))
+    definition: bytes = of(blob(1, DEFINITION_BYTES_MAX))
     account: bytes = of(blob(1, _STATE_VALUE_MAX))
     account_proof: PresenceProof = of(PRESENCE)
     signed_header: SignedHeaderPart = of(record(SignedHeaderPart))

@@ -107,7 +107,7 @@ def optional(form: Form) -> Form:
 def array(form: Form, high: int, low: int = 0) -> Form:
     """A tuple of low to high members."""
 
-    def bounded(value: Any, kind: type) -> Any:
+    def bounded(value: Any, kind: type[list[Any]] | type[tuple[Any, ...]]) -> Any:
         if type(value) is not kind or not low <= len(value) <= high:
             raise ValueError(f"not an array of {low} to {high} members")
         return value

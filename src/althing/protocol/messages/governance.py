@@ -25,7 +25,10 @@ from althing.protocol.record import (
 )
 
 __all__ = [
+    "GAS_PRICE_MAX",
     "MESSAGES",
+    "ORGANISATIONS_MAX",
+    "VALIDATORS_MAX",
     "AdmitOrganisation",
     "Genesis",
     "GenesisNode",
@@ -45,6 +48,7 @@ __all__ = [
 
 ORGANISATIONS_MAX: Final = 1000
 VALIDATORS_MAX: Final = 100
+GAS_PRICE_MAX: Final = 2**31  # with the least gas of any transaction the fee stays far below 63 bits: no price locks all out
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class Parameters(Record):
     governors_threshold: int = of(integer(1, ORGANISATIONS_MAX))
     tx_lifetime_max_s: int = of(integer(10, 86_400))
     quota_window_s: int = of(integer(1, 86_400))
-    gas_price_min: int = of(UINT)
+    gas_price_min: int = of(integer(0, GAS_PRICE_MAX))
     block_gas_max: int = of(integer(1_000_000, 2**50))
     tx_bytes_max: int = of(integer(1024, TX_BYTES_MAX))
 
@@ -158,7 +162,7 @@ class Genesis(Record):
 
 @dataclass(frozen=True, slots=True)
 class AdmitOrganisation(Record):
-    """Governors admit a member, or change the governor mark and quota of one that exists (by its address)."""
+    """Governors admit a member. Name and address must be new; `SetOrganisation` changes a member's standing."""
 
     TYPE: ClassVar[str] = "governance.admit_organisation"
     organisation: GenesisOrganisation = of(record(GenesisOrganisation))
