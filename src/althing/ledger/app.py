@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from althing.ledger.assembly import Modules, assemble
-from althing.ledger.authorisation import Check, SignatureCache, required_checks
+from althing.ledger.authorisation import (
+    Check,
+    SignatureCache,
+    bundle_maker,
+    require_bundle_signature,
+    required_checks,
+)
 from althing.ledger.execution import (
     BlockResult,
     Executor,
@@ -22,20 +28,19 @@ from althing.ledger.execution import (
 from althing.ledger.modules.governance.state import VALIDATORS, VERSIONS
 from althing.ledger.quota import Quotas
 from althing.ledger.runtime.context import BlockContext
-from althing.ledger.runtime.errors import NotFoundError, TxError
+from althing.ledger.runtime.errors import HaltError, NotFoundError, TxError
 from althing.ledger.runtime.overlay import Overlay, RecordCache
 from althing.ledger.runtime.replay import Replay
 from althing.ledger.state.backend import Backend, bind_identity
 from althing.ledger.state.pinned import PinnedView, pinned
 from althing.ledger.state.store import FORMAT_VERSION, Staged, StateStore
 from althing.ledger.txcache import TxCache
-from althing.protocol.address import key_id
+from althing.protocol.block import tx_size
 from althing.protocol.bundle import parse_bundle
 from althing.protocol.codec import decode, encode
 from althing.protocol.errors import ProtocolError, RefusedError, StateError
 from althing.protocol.genesis import genesis_hash
-from althing.protocol.messages.governance import Genesis, Validator
-from althing.protocol.messages.identity import AccountKind
+from althing.protocol.messages.governance import Genesis, Parameters, Validator
 from althing.protocol.transaction import SignedTransaction
 
 __all__ = ["Admitted", "FinalizedBlock", "Ledger", "Outcome"]
@@ -84,18 +89,32 @@ class _Side:
 class Ledger:
     """One chain's state machine over one state store. Consensus calls come from one thread, in ABCI's order."""
 
-    def __init__(self, backend: Backend, genesis: Genesis, *, keep_versions: int = _KEEP_VERSIONS) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        genesis: Genesis,
+        *,
+        keep_versions: int = _KEEP_VERSIONS,
+        modules: Modules | None = None,
+    ) -> None:
         self.genesis = genesis
         self.genesis_hash = genesis_hash(genesis)
         bind_identity(backend, chain=self.genesis_hash, format_version=FORMAT_VERSION)
         self.store = StateStore(backend)
-        self.modules: Modules = assemble()
+        self.modules: Modules = modules or assemble()
         self.transactions = TxCache()
         self.signatures = SignatureCache()
         self._executor = Executor(self.modules, self.transactions, self.signatures)
         self._records = RecordCache()
         self._keep_versions = keep_versions
-        self._staged: tuple[Staged, dict[str, dict[bytes, bytes | None]]] | None = None
+        self._staged: tuple[Staged, dict[str, dict[bytes, bytes | None]], int] | None = None
+        self._block_time_s: int | None = None  # of the last block committed by this process; for admission only
+        if self.store.latest_version is not None and self.app_version > self.modules.app_version:
+            raise HaltError(
+                "upgrade.needed",
+                f"this chain follows rules {self.app_version}; this program knows {self.modules.app_version}",
+                hint="install the release that this home was last used with, or a newer one",
+            )
 
     # --- handshake ------------------------------------------------------------------------------------------------
 
@@ -149,12 +168,13 @@ class Ledger:
         with pinned(self.store) as view:
             state = self._overlay(view)
             parameters = self.modules.governance.parameters(state)
+            # Quotas are read, not charged: nothing is signed for yet, and strangers must not use up anyone's quota.
             quotas = Quotas(state, time_s // parameters.quota_window_s)
             replay = Replay(state)
             for data in transactions:
                 try:
                     tx = self.transactions.parse(data, self.genesis_hash)
-                    check_lifetime(tx, time_s, parameters)
+                    check_lifetime(tx, time_s, parameters, ledger_s=self._block_time_s)
                     if replay.executed(tx.id):
                         raise TxError("tx.replayed", "the transaction was executed before")
                     checks = required_checks(self.modules.identity, state, tx, time_s)
@@ -163,8 +183,8 @@ class Ledger:
                         raise TxError("tx.unknown_account", "the payer has no account yet")
                     check_price(tx, parameters)
                     quotas.check(payer.organisation, tx.size, tx.transaction.gas_limit)
-                    quotas.charge(payer.organisation, tx.size, tx.transaction.gas_limit)
                 except (ProtocolError, RefusedError) as exc:
+                    self.transactions.forget(data)
                     results.append(exc)
                 else:
                     results.append(Admitted(tx, tuple(checks)))
@@ -173,52 +193,60 @@ class Ledger:
     def check_bundle(self, data: bytes, time_s: int, *, recheck: bool) -> tuple[int, int]:
         """May this bundle enter (or stay in) the engine's pool? Its gas and the number of its transactions, or an error.
 
+        1. Its maker is an active node with quota left and has signed it: before that, strangers cause no further work.
+        2. At least one transaction can still be executed; those that cannot are at the maker's expense.
+        3. Together they fit a block, or no proposal would ever hold them.
         A recheck looks at expiry and replay only, never at signatures: it runs over the whole pool after each block.
         """
         bundle = parse_bundle(data, self.genesis_hash)
         with pinned(self.store) as view:
             state = self._overlay(view)
             parameters = self.modules.governance.parameters(state)
-            replay = Replay(state)
-            node = self.modules.identity.account(state, bundle.node)
-            if node is None or node.kind != AccountKind.NODE or not self.modules.identity.usable(state, node):
-                raise TxError("bundle.node", "the bundle's maker has no active node account")
-            gas = 0
-            fresh = False
-            for raw in bundle.transactions:
-                tx = self.transactions.parse(raw, self.genesis_hash)
-                if not replay.executed(tx.id) and tx.transaction.expiry > time_s:
-                    fresh = True
-                gas += tx.transaction.gas_limit
-                if not recheck:
-                    check_lifetime(tx, time_s, parameters)
-                    for key, signature in required_checks(self.modules.identity, state, tx, time_s):
-                        if not self.signatures.holds(key, signature):
-                            raise TxError("tx.signature", "a signature does not verify")
-            if not fresh:
-                raise TxError("bundle.stale", "every transaction of the bundle is executed or expired")
-            if not recheck and not any(
-                entry.active_at(time_s)
-                and key_id(entry.key.suite, entry.key.public) == bundle.signature.kid
-                and entry.key.suite == bundle.signature.suite
-                and self.signatures.holds(entry.key, bundle.signature)
-                for entry in node.keys
-            ):
-                raise TxError("bundle.signature", "the bundle's signature is not that of an active key of its node")
+            node = bundle_maker(self.modules.identity, state, bundle)  # 1
+            Quotas(state, time_s // parameters.quota_window_s).check(node.organisation, 1, 1)
             if not recheck:
-                for entry in node.keys:
-                    if key_id(entry.key.suite, entry.key.public) == bundle.signature.kid:
-                        self.signatures.add(entry.key, bundle.signature)
+                require_bundle_signature(node, bundle, time_s, self.signatures)
+            replay = Replay(state)
+            refusal = TxError("bundle.stale", "every transaction of the bundle is executed or expired")
+            fresh = False
+            gas = 0
+            for raw in bundle.transactions:  # 2
+                tx = self.transactions.parse(raw, self.genesis_hash)
+                gas += tx.transaction.gas_limit
+                if tx.transaction.expiry <= time_s or replay.executed(tx.id):
+                    continue
+                try:
+                    if not recheck:
+                        self._require_executable(state, tx, time_s, parameters)
+                    fresh = True
+                except TxError as exc:
+                    refusal = exc
+            if not fresh:
+                raise refusal
+            if gas > parameters.block_gas_max:  # 3
+                raise TxError("bundle.gas", f"the bundle's gas limits add up to more than {parameters.block_gas_max}")
         return gas, len(bundle.transactions)
+
+    def _require_executable(self, state: Overlay, tx: SignedTransaction, time_s: int, parameters: Parameters) -> None:
+        check_lifetime(tx, time_s, parameters, ledger_s=self._block_time_s)
+        checks = required_checks(self.modules.identity, state, tx, time_s)
+        check_price(tx, parameters)
+        for key, signature in checks:
+            if not self.signatures.check(key, signature):
+                raise TxError("tx.signature", "a signature does not verify")
 
     # --- proposals ------------------------------------------------------------------------------------------------
 
     def choose(self, items: Sequence[bytes], bytes_max: int) -> list[bytes]:
-        """The bundles of a proposal: whole ones in the pool's order, while block limits over inner transactions hold."""
+        """The bundles of a proposal: whole ones in the pool's order, while block limits over inner transactions hold.
+
+        `bytes_max` counts items as a block's data does: with protobuf tag and length each (CometBFT `Txs.Validate`).
+        """
         gas_left = self._block_gas_max()
         chosen = []
         for item in items:
-            if len(item) > bytes_max:
+            size = tx_size(item)
+            if size > bytes_max:
                 continue
             try:
                 gas = self._bundle_gas(item)
@@ -227,7 +255,7 @@ class Ledger:
             if gas <= gas_left:
                 chosen.append(item)
                 gas_left -= gas
-                bytes_max -= len(item)
+                bytes_max -= size
         return chosen
 
     def acceptable(self, items: Sequence[bytes]) -> bool:
@@ -266,17 +294,23 @@ class Ledger:
             receipts = [list(bundle.receipts) for bundle in result.bundles]
             side[OUTCOMES] = {height.to_bytes(8, "big"): encode([time_ns, block_hash, receipts])}
         staged = self.store.stage(height, writes)
-        self._staged = (staged, side)
+        self._staged = (staged, side, block.time_s)
         return FinalizedBlock(height, staged.root, result)
 
     def commit(self) -> None:
         """Persist state, root, height, receipts and logs of the finalised block in one atomic, durable write."""
         assert self._staged is not None, "an engine finalises before it commits"
-        staged, side = self._staged
+        staged, side, time_s = self._staged
         self.store.commit(staged, side)
         self._staged = None
+        self._block_time_s = time_s
         if staged.version % 16 == 0:
-            self.store.prune(self._keep_versions)
+            try:
+                self.store.prune(self._keep_versions)
+            except StateError as exc:
+                # The block is committed: a full disk leaves old versions for next time, and must not look like a failed commit.
+                if exc.code != "state.disk_full":
+                    raise
 
     # --- what was committed ---------------------------------------------------------------------------------------
 

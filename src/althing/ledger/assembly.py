@@ -19,8 +19,9 @@ APP_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """The modules of this program, and all handlers by message type."""
+    """The modules of this program, all handlers by message type, and the newest rules they know."""
 
+    app_version: int
     governance: GovernanceModule
     identity: IdentityModule
     devices: DevicesModule
@@ -38,4 +39,4 @@ def assemble() -> Modules:
     streams = StreamsModule(accounts=identity, devices=devices)
     ordered: tuple[Module, ...] = (governance, identity, devices, streams)
     handlers = {kind: handler for module in ordered for kind, handler in module.handlers.items()}
-    return Modules(governance, identity, devices, streams, ordered, handlers)
+    return Modules(APP_VERSION, governance, identity, devices, streams, ordered, handlers)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 from althing.ledger.modules.identity.module import IdentityModule
 from althing.ledger.runtime.errors import TxError
 from althing.ledger.runtime.overlay import State
 from althing.protocol.address import format_address, key_id
+from althing.protocol.bundle import Bundle
 from althing.protocol.cose import Signature
 from althing.protocol.messages.devices import RegisterDevice
-from althing.protocol.messages.identity import Key
+from althing.protocol.messages.identity import Account, AccountKind, Key
 from althing.protocol.signatures import verify
 from althing.protocol.transaction import SignedTransaction
 
-__all__ = ["Check", "SignatureCache", "required_checks"]
+__all__ = ["Check", "SignatureCache", "bundle_maker", "require_bundle_signature", "required_checks"]
 
 Check = tuple[Key, Signature]
 """A signature and the registered key it must verify under."""
 
-_CACHE_MAX: Final = 200_000
+_CACHE_BYTES_MAX: Final = 64 * 1024 * 1024  # of signed bytes, of which an entry holds all
 
 
 class SignatureCache:
@@ -30,12 +32,27 @@ class SignatureCache:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, bytes, bytes, bytes], None] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
 
     def add(self, key: Key, signature: Signature) -> None:
         """Remember that `signature` verified under `key`."""
-        if len(self._known) >= _CACHE_MAX:  # all at once: one operation, safe beside other threads
-            self._known.clear()
-        self._known[(int(key.suite), key.public, signature.signed, signature.value)] = None
+        entry = (int(key.suite), key.public, signature.signed, signature.value)
+        size = len(signature.signed) + 64
+        with self._lock:
+            if self._bytes + size > _CACHE_BYTES_MAX:
+                self._known.clear()
+                self._bytes = 0
+            if entry not in self._known:
+                self._known[entry] = None
+                self._bytes += size
+
+    def check(self, key: Key, signature: Signature) -> bool:
+        """As `holds`, and what verifies is remembered."""
+        verifies = self.holds(key, signature)
+        if verifies:
+            self.add(key, signature)
+        return verifies
 
     def holds(self, key: Key, signature: Signature) -> bool:
         """True when the signature is known to verify, or verifies now."""
@@ -46,7 +63,34 @@ class SignatureCache:
 
     def forget(self, key: Key, signature: Signature) -> None:
         """The transaction was executed; its signatures will not be asked for again."""
-        self._known.pop((int(key.suite), key.public, signature.signed, signature.value), None)
+        entry = (int(key.suite), key.public, signature.signed, signature.value)
+        with self._lock:
+            if entry in self._known:
+                del self._known[entry]
+                self._bytes -= len(signature.signed) + 64
+
+
+def bundle_maker(identity: IdentityModule, state: State, bundle: Bundle) -> Account:
+    """The active node account that a bundle names, or TxError `bundle.node`."""
+    node = identity.account(state, bundle.node)
+    if node is None or node.kind != AccountKind.NODE or not identity.usable(state, node):
+        raise TxError("bundle.node", "the bundle's maker has no active node account")
+    return node
+
+
+def require_bundle_signature(node: Account, bundle: Bundle, time_s: int, signatures: SignatureCache) -> Key:
+    """The active key of its node that signed the bundle, or TxError `bundle.signature`."""
+    signature = bundle.signature
+    for entry in node.keys:
+        key = entry.key
+        if (
+            key_id(key.suite, key.public) == signature.kid
+            and key.suite == signature.suite
+            and entry.active_at(time_s)
+            and signatures.check(key, signature)
+        ):
+            return key
+    raise TxError("bundle.signature", "the bundle's signature is not that of an active key of its node")
 
 
 def required_checks(identity: IdentityModule, state: State, tx: SignedTransaction, time_s: int) -> list[Check]:

@@ -3,11 +3,12 @@
 `execute_block` reads like docs/spec/transactions.md, "Execution":
 
 1. An upgrade due at this height migrates the modules, or halts a program that does not know it.
-2. A bundle must be made by an active node and carry its signature; a bad one yields an error result and no receipts.
+2. A bundle must be made by an active node whose organisation has quota left, and carry the node's signature; a bad one
+   yields an error result and no receipts.
 3. A transaction that cannot be parsed, is expired, was executed before or is not authorised gets a refusal receipt. Its
-   id stays unused, and its bytes are charged to the node that bundled it.
+   id stays unused; its bytes, and the gas of any transaction of its size, are charged to the node that bundled it.
 4. Otherwise its payer is charged and its messages run, all or nothing, under its gas limit.
-5. A block that changed something ends by recording the ids, the quotas and its own hash in the header log.
+5. A block that changed or charged something ends by recording the ids, the quotas and its own hash in the header log.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from althing.ledger.assembly import APP_VERSION, Modules
-from althing.ledger.authorisation import SignatureCache, required_checks
+from althing.ledger.assembly import Modules
+from althing.ledger.authorisation import SignatureCache, bundle_maker, require_bundle_signature, required_checks
 from althing.ledger.modules.governance.state import UPGRADE, VALIDATORS, VERSIONS, Versions
 from althing.ledger.quota import Quotas
 from althing.ledger.runtime import headers
@@ -26,16 +27,22 @@ from althing.ledger.runtime.gas import GasMeter, intrinsic
 from althing.ledger.runtime.overlay import Overlay
 from althing.ledger.runtime.replay import Location, Replay
 from althing.ledger.txcache import TxCache
-from althing.protocol.address import key_id
 from althing.protocol.bundle import parse_bundle
 from althing.protocol.errors import ProtocolError, RefusedError
 from althing.protocol.hashing import sha256
 from althing.protocol.messages.governance import Genesis, Parameters, Validator
-from althing.protocol.messages.identity import AccountKind
 from althing.protocol.receipt import Receipt, receipts_root
 from althing.protocol.transaction import SignedTransaction
 
-__all__ = ["BlockResult", "BundleResult", "Executor", "genesis_writes"]
+__all__ = [
+    "BlockResult",
+    "BundleResult",
+    "Executor",
+    "check_lifetime",
+    "check_price",
+    "current_versions",
+    "genesis_writes",
+]
 
 _UNLIMITED: Final = 2**62
 CODE_BUNDLE: Final = 1  # ExecTxResult.code of a bundle that was not executed
@@ -43,8 +50,12 @@ CODE_BUNDLE: Final = 1  # ExecTxResult.code of a bundle that was not executed
 
 @dataclass(frozen=True, slots=True)
 class BundleResult:
-    """Outcome of an engine's item: `code` 0 and the receipts of its transactions, or an error and none."""
+    """Outcome of an engine's item: `code` 0 and the receipts of its transactions, or an error and none.
 
+    `id` is SHA-256 of the item, as engines name it; `log` is the error's code.
+    """
+
+    id: bytes
     code: int
     log: str
     data: bytes
@@ -78,7 +89,7 @@ class Executor:
         run = _Run(self, state, block, parameters)
         bundles = tuple(run.bundle(number, item) for number, item in enumerate(items))
         validators = _changed_validators(state)
-        content = state.changed
+        content = state.changed or run.quotas.used
         if content:  # 5
             run.replay.finish(block.time_s)
             run.quotas.finish()
@@ -90,10 +101,11 @@ class Executor:
         due = UPGRADE.get(state, b"")
         if due is None or block.height < due.height:
             return None
-        if due.app_version > APP_VERSION:
+        known = self._modules.app_version
+        if due.app_version > known:
             raise HaltError(
                 "upgrade.needed",
-                f"from height {due.height} on blocks follow rules {due.app_version}; this program knows {APP_VERSION}",
+                f"from height {due.height} on blocks follow rules {due.app_version}; this program knows {known}",
                 hint=f"install the release that brings them ({due.info}) and start the node again",
             )
         ctx = Context(block, state, GasMeter(_UNLIMITED), frozenset())
@@ -123,24 +135,15 @@ class _Run:
         self.quotas = Quotas(state, block.time_s // parameters.quota_window_s)
 
     def bundle(self, number: int, item: bytes) -> BundleResult:
+        name = sha256(item)
         try:
             bundle = parse_bundle(item, self._block.genesis_hash)
-            node = self._modules.identity.account(self._state, bundle.node)
-            if node is None or node.kind != AccountKind.NODE or not self._modules.identity.usable(self._state, node):
-                raise TxError("bundle.node", "the bundle's maker has no active node account")
-            for entry in node.keys:
-                key = entry.key
-                if (
-                    key_id(key.suite, key.public) == bundle.signature.kid
-                    and key.suite == bundle.signature.suite
-                    and entry.active_at(self._block.time_s)
-                    and self._signatures.holds(key, bundle.signature)
-                ):
-                    break
-            else:
-                raise TxError("bundle.signature", "the bundle's signature is not that of an active key of its node")
+            node = bundle_maker(self._modules.identity, self._state, bundle)
+            self.quotas.check(node.organisation, 1, 1)
+            key = require_bundle_signature(node, bundle, self._block.time_s, self._signatures)
+            self._signatures.forget(key, bundle.signature)
         except (ProtocolError, RefusedError) as exc:
-            return BundleResult(CODE_BUNDLE, exc.code, b"", 0, 0, (), ())
+            return BundleResult(name, CODE_BUNDLE, exc.code, b"", 0, 0, (), ())
         receipts = []
         tx_ids = []
         gas_wanted = gas_used = 0
@@ -150,17 +153,19 @@ class _Run:
             gas_used += receipt.gas_used
             receipts.append(receipt.to_bytes())
             tx_ids.append(receipt.tx_id)
-        return BundleResult(0, "", receipts_root(receipts), gas_wanted, gas_used, tuple(receipts), tuple(tx_ids))
+        return BundleResult(name, 0, "", receipts_root(receipts), gas_wanted, gas_used, tuple(receipts), tuple(tx_ids))
 
     def _transaction(self, data: bytes, location: Location, bundler: bytes) -> tuple[int, Receipt]:
         # 3
         tx_id = sha256(data)
+        signatures = 0
         try:
             tx = self._transactions.parse(data, self._block.genesis_hash)
             tx_id = tx.id
+            signatures = len(tx.signatures)
             self._admit(tx)
         except (ProtocolError, RefusedError) as exc:
-            self.quotas.charge(bundler, len(data), 0)
+            self.quotas.charge(bundler, len(data), intrinsic(len(data), signatures))
             return 0, Receipt(1, tx_id, exc.code, 0, ())
         # 4
         body = tx.transaction
@@ -198,17 +203,21 @@ class _Run:
             self._signatures.forget(key, signature)
 
 
-def check_lifetime(tx: SignedTransaction, time_s: int, parameters: Parameters) -> None:
-    """TxError `tx.expired` or `tx.expiry`: the expiry is after now and at most tx_lifetime_max_s ahead."""
+def check_lifetime(tx: SignedTransaction, time_s: int, parameters: Parameters, *, ledger_s: int | None = None) -> None:
+    """TxError `tx.expired` or `tx.expiry`: the expiry is after now and at most tx_lifetime_max_s ahead.
+
+    Admission judges by a clock which ledger time may lag behind: then the end is counted from `ledger_s`.
+    """
     expiry = tx.transaction.expiry
     if expiry <= time_s:
         raise TxError(
             "tx.expired", f"the transaction expired at {expiry}, ledger time is {time_s}", hint="sign it anew"
         )
-    if expiry > time_s + parameters.tx_lifetime_max_s:
+    start = time_s if ledger_s is None else min(time_s, ledger_s)
+    if expiry > start + parameters.tx_lifetime_max_s:
         raise TxError(
             "tx.expiry",
-            f"the expiry is more than {parameters.tx_lifetime_max_s} s ahead of ledger time {time_s}",
+            f"the expiry is more than {parameters.tx_lifetime_max_s} s ahead of ledger time {start}",
             hint="choose an earlier expiry; check the clock",
         )
 
@@ -232,7 +241,7 @@ def current_versions(modules: Modules, app_version: int) -> Versions:
 
 def genesis_writes(modules: Modules, state: Overlay, block: BlockContext, genesis: Genesis) -> None:
     """Write the first state into `state`; AlthingError when genesis contradicts itself."""
-    if genesis.app_version > APP_VERSION:
+    if genesis.app_version > modules.app_version:
         raise HaltError("upgrade.needed", "genesis asks for rules this program does not know", hint="upgrade")
     ctx = Context(block, state, GasMeter(_UNLIMITED), frozenset())
     for module in modules.ordered:
@@ -244,6 +253,10 @@ def genesis_writes(modules: Modules, state: Overlay, block: BlockContext, genesi
 def _changed_validators(state: Overlay) -> tuple[Validator, ...]:
     changed = []
     for key, value in state.written(VALIDATORS.prefix):
-        public = key[len(VALIDATORS.prefix) :]
-        changed.append(value if isinstance(value, Validator) else Validator(public, 0, bytes(20)))
+        before = state.committed(key, Validator)
+        power = value.power if isinstance(value, Validator) else 0
+        # Engines stop when told to remove a validator they do not know, such as one added and removed in one block.
+        if power != (0 if before is None else before.power):
+            public = key[len(VALIDATORS.prefix) :]
+            changed.append(value if isinstance(value, Validator) else Validator(public, 0, bytes(20)))
     return tuple(changed)

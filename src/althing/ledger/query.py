@@ -35,6 +35,7 @@ from althing.ledger.runtime.replay import EXECUTED, Location
 from althing.ledger.state.store import StateStore
 from althing.ledger.state.view import StateView
 from althing.protocol.address import format_address, is_name
+from althing.protocol.limits import INT_MAX, NAME_CHARS_MAX
 from althing.protocol.messages.devices import Device
 from althing.protocol.messages.governance import Organisation, Parameters, Upgrade, Validator
 from althing.protocol.messages.identity import Account
@@ -162,7 +163,8 @@ class LedgerView:
 
     def devices(self, after: str | None, limit: int) -> list[Device]:
         """Devices by name, behind `after`."""
-        return [device for _, device in self.page(DEVICES, None if after is None else after.encode("ascii"), limit)]
+        own = None if after is None else after[:NAME_CHARS_MAX].encode("utf-8", "replace")
+        return [device for _, device in self.page(DEVICES, own, limit)]
 
     def stream_count(self) -> int:
         count = COUNT.get(self, b"")
@@ -175,7 +177,7 @@ class LedgerView:
         return self.stream_by_number(number.value)
 
     def stream_by_number(self, number: int) -> StreamDefinition:
-        found = DEFINITIONS.get(self, own_number(number))
+        found = DEFINITIONS.get(self, own_number(number)) if 0 <= number <= INT_MAX else None
         if found is None:
             raise NotFoundError("query.stream", f"there is no stream number {number}")
         return found
@@ -185,6 +187,8 @@ class LedgerView:
         return [d for _, d in self.page(DEFINITIONS, None if after is None else own_number(after), limit)]
 
     def streams_of(self, device: str) -> list[StreamDefinition]:
+        if not is_name(device):
+            return []
         prefix = NUMBERS.prefix + device.encode("ascii") + b"/"
         return [self.stream_by_number(number.value) for _, number in self.scan(prefix, NUMBERS.cls)]
 
@@ -193,13 +197,15 @@ class LedgerView:
         present = self.stream_by_number(number)
         if present.schema_version == schema_version:
             return present
-        found = SCHEMAS.get(self, own_number(number) + schema_version.to_bytes(4, "big"))
+        found = None
+        if 0 <= schema_version < present.schema_version:
+            found = SCHEMAS.get(self, own_number(number) + schema_version.to_bytes(4, "big"))
         if found is None:
             raise NotFoundError("query.schema", f"stream {present.path} has no schema version {schema_version}")
         return found
 
     def head(self, number: int) -> StreamHead:
-        found = HEADS.get(self, own_number(number))
+        found = HEADS.get(self, own_number(number)) if 0 <= number <= INT_MAX else None
         if found is None:
             raise NotFoundError("query.stream", f"there is no stream number {number}")
         return found

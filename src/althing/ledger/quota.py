@@ -38,6 +38,11 @@ class Quotas:
         used_bytes, used_gas = self._used.get(organisation, (0, 0))
         self._used[organisation] = (used_bytes + size, used_gas + gas)
 
+    @property
+    def used(self) -> bool:
+        """True when anything was charged."""
+        return bool(self._used)
+
     def finish(self) -> None:
         for organisation in sorted(self._used):
             used_bytes, used_gas = self._used[organisation]

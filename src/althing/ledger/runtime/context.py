@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from althing.ledger.runtime.gas import PER_READ, PER_WRITE, GasMeter
@@ -50,8 +50,11 @@ class Context:
         self.gas.charge(PER_WRITE)
         table.delete(self.state, own)
 
+    def scan(self, table: Table[R]) -> Iterator[tuple[bytes, R]]:
+        """All records of a small table, each charged as a read."""
+        for own, value in table.scan(self.state):
+            self.gas.charge(PER_READ)
+            yield own, value
+
     def emit(self, name: str, *values: Item) -> None:
         self.events.append(Event(name, values))
-
-
-Handler = Callable[[Context, object], None]

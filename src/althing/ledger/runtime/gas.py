@@ -13,7 +13,7 @@ PER_BYTE: Final = 2  # bytes travel, are hashed and kept by every node
 PER_SIGNATURE: Final = 700
 PER_READ: Final = 30
 PER_WRITE: Final = 300  # a path of the state tree
-PER_LOG_APPEND: Final = 100
+PER_LOG_APPEND: Final = 300  # reads the log's frontier, writes the entry and the nodes it completes
 
 
 def intrinsic(size: int, signatures: int) -> int:

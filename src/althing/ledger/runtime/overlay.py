@@ -93,6 +93,11 @@ class Overlay:
             if record is not None:
                 yield key, record
 
+    def committed(self, key: bytes, cls: type[R]) -> R | None:
+        """The record as it was before this block."""
+        data = self._view.get(key)
+        return None if data is None else self._cache.decode(key, data, cls)
+
     def side_get(self, table: str, key: bytes) -> bytes | None:
         found = self._side_tx.get((table, key))
         if found is None:

@@ -13,9 +13,10 @@ from althing.ledger.runtime.overlay import State, Table
 from althing.protocol.hashing import sha256
 from althing.protocol.record import HASH, UINT, Record, of
 
-__all__ = ["BUCKET_S", "EXECUTED", "Location", "Replay"]
+__all__ = ["BUCKET_S", "EXECUTED", "Bucket", "Location", "Replay", "Window"]
 
 BUCKET_S: Final = 60
+LIFETIME_BUCKETS: Final = 86_400 // BUCKET_S + 2  # the greatest tx_lifetime_max_s, and a part of a bucket at each end
 EXECUTED: Final = "executed"
 
 
@@ -83,8 +84,8 @@ class Replay:
         if window is None:
             _WINDOW.put(self._state, b"", Window(live))
         elif window.oldest < live:
-            # Bounded by tx_lifetime_max: nothing expires later than that, so older numbers have no key to drop.
-            for number in range(max(window.oldest, live - 86_400 // BUCKET_S - 1), live):
+            # Bounded by tx_lifetime_max: at the last block that executed something, in bucket `oldest`, nothing expired later.
+            for number in range(window.oldest, min(live, window.oldest + LIFETIME_BUCKETS)):
                 own = number.to_bytes(8, "big")
                 if _BUCKETS.get(self._state, own) is not None:
                     _BUCKETS.delete(self._state, own)

@@ -13,6 +13,7 @@ from althing.ledger.runtime.errors import ModuleError
 from althing.ledger.runtime.module import Handler, Migration
 from althing.ledger.runtime.overlay import State
 from althing.protocol.address import address_of_name
+from althing.protocol.limits import METADATA_BYTES_MAX
 from althing.protocol.messages.devices import (
     BindGateway,
     Device,
@@ -61,6 +62,7 @@ class DevicesModule:
         if ctx.get(DEVICES, own) is not None:
             raise ModuleError("devices.name_taken", f"there is a device {message.name} already", hint="choose another")
         self._check_gateway(ctx, message.gateway)
+        _check_metadata(message.metadata)
         if message.key is None:
             address = address_of_name(message.organisation, "device", message.name)
         else:
@@ -109,6 +111,7 @@ class DevicesModule:
         device = self._existing(ctx, message.name)
         if device.address not in ctx.signers:
             self._accounts.require(ctx, device.organisation, Role.DEVICES)
+        _check_metadata(message.metadata)
         ctx.put(DEVICES, message.name.encode("ascii"), replace(device, metadata=message.metadata))
         ctx.emit("devices.metadata", message.name)
 
@@ -124,3 +127,9 @@ class DevicesModule:
         account = self._accounts.account(ctx.state, gateway)
         if account is None or account.kind != AccountKind.GATEWAY:
             raise ModuleError("devices.gateway", "the gateway has no gateway account", hint="create it first")
+
+
+def _check_metadata(metadata: tuple[tuple[str, str], ...]) -> None:
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata)
+    if size > METADATA_BYTES_MAX:
+        raise ModuleError("devices.metadata", f"a device's metadata have at most {METADATA_BYTES_MAX} bytes")

@@ -14,6 +14,7 @@ from althing.ledger.modules.governance.state import (
     PARAMETERS,
     UPGRADE,
     VALIDATORS,
+    VERSIONS,
     Chain,
     Owner,
 )
@@ -23,6 +24,7 @@ from althing.ledger.runtime.module import Handler, Migration
 from althing.ledger.runtime.overlay import State
 from althing.protocol.hashing import sha256
 from althing.protocol.messages.governance import (
+    VALIDATORS_MAX,
     AdmitOrganisation,
     Genesis,
     GenesisOrganisation,
@@ -154,7 +156,7 @@ class GovernanceModule:
         if message.quota is not None:
             member = replace(member, quota=message.quota)
         ctx.put(ORGANISATIONS, message.organisation, member)
-        left = sum(m.governor and not m.suspended for _, m in ORGANISATIONS.scan(ctx.state))
+        left = sum(m.governor and not m.suspended for _, m in ctx.scan(ORGANISATIONS))
         if left < self.parameters(ctx.state).governors_threshold:
             raise ModuleError("governance.threshold", "fewer governors would remain than must sign")
         ctx.emit("governance.organisation", message.organisation)
@@ -163,7 +165,7 @@ class GovernanceModule:
         self._require_governors(ctx)
         if sha256(self.parameters(ctx.state).to_bytes()) != message.replaces:
             raise ModuleError("governance.crossed", "the parameters have changed since", hint="read them again")
-        governors = sum(m.governor and not m.suspended for _, m in ORGANISATIONS.scan(ctx.state))
+        governors = sum(m.governor and not m.suspended for _, m in ctx.scan(ORGANISATIONS))
         if governors < message.parameters.governors_threshold:
             raise ModuleError("governance.threshold", "there are fewer governors than would have to sign")
         ctx.put(PARAMETERS, b"", message.parameters)
@@ -180,10 +182,12 @@ class GovernanceModule:
             if present is None:
                 raise ModuleError("governance.validator", "there is no such validator to remove")
             # Removing the last one, or an unknown one, halts every node of a distributed engine.
-            if sum(1 for _ in VALIDATORS.scan(ctx.state)) == 1:
+            if sum(1 for _ in ctx.scan(VALIDATORS)) == 1:
                 raise ModuleError("governance.last_validator", "the last validator cannot be removed")
             ctx.delete(VALIDATORS, wanted.public)
         else:
+            if present is None and sum(1 for _ in ctx.scan(VALIDATORS)) >= VALIDATORS_MAX:
+                raise ModuleError("governance.validators", f"there are at most {VALIDATORS_MAX} validators")
             ctx.put(VALIDATORS, wanted.public, wanted)
         ctx.emit("governance.validator", wanted.public, wanted.power)
 
@@ -196,5 +200,9 @@ class GovernanceModule:
         else:
             if message.upgrade.height < ctx.block.height + UPGRADE_NOTICE_BLOCKS:
                 raise ModuleError("governance.upgrade", f"an upgrade needs {UPGRADE_NOTICE_BLOCKS} blocks of notice")
+            versions = ctx.get(VERSIONS, b"")
+            assert versions is not None, "genesis writes the versions"
+            if message.upgrade.app_version <= versions.app_version:
+                raise ModuleError("governance.upgrade", f"rules {versions.app_version} are in force already")
             ctx.put(UPGRADE, b"", message.upgrade)
         ctx.emit("governance.upgrade", message.upgrade.height if message.upgrade else 0)

@@ -9,7 +9,19 @@ from althing.ledger.runtime.overlay import Table
 from althing.protocol.messages.governance import Organisation, Parameters, QuotaUse, Upgrade, Validator
 from althing.protocol.record import ADDRESS, CHAIN_ID, HASH, NAME, UINT, Form, Record, array, integer, of
 
-__all__ = ["CHAIN", "NAMES", "ORGANISATIONS", "PARAMETERS", "QUOTA_USE", "UPGRADE", "VALIDATORS", "VERSIONS"]
+__all__ = [
+    "CHAIN",
+    "NAMES",
+    "ORGANISATIONS",
+    "PARAMETERS",
+    "QUOTA_USE",
+    "UPGRADE",
+    "VALIDATORS",
+    "VERSIONS",
+    "Chain",
+    "Owner",
+    "Versions",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,12 @@ class IdentityModule:
 
     def _rotate(self, ctx: Context, message: RotateKeys) -> None:
         account = self._existing(ctx, message.account)
-        self._require_self_or_admin(ctx, message.account, account)
+        if account.kind == AccountKind.ORGANISATION:
+            # An administrator who could replace these keys could make itself the organisation, and a governor.
+            if message.account not in ctx.signers:
+                raise ModuleError("auth.account", "only the organisation's own account changes its keys")
+        else:
+            self._require_self_or_admin(ctx, message.account, account)
         _check_keys(message.add)
         now = ctx.block.time_s
         valid_from = now if message.valid_from is None else message.valid_from
@@ -153,7 +158,8 @@ class IdentityModule:
         if len(entries) > ACCOUNT_KEYS_MAX:
             entries = _forget_oldest_ended(entries, now)
         threshold = account.threshold if message.threshold is None else message.threshold
-        lasting = sum(entry.valid_to is None and entry.revoked_at is None for entry in entries)
+        # Keys that become valid later do not count: until then nobody could sign, and perhaps never.
+        lasting = sum(entry.valid_to is None and entry.active_at(now) for entry in entries)
         if not 1 <= threshold <= lasting:
             raise ModuleError("identity.threshold", "fewer keys would remain than the threshold asks for")
         ctx.put(ACCOUNTS, message.account, replace(account, keys=tuple(entries), threshold=threshold))
@@ -198,7 +204,8 @@ def _check_keys(keys: tuple[Key, ...]) -> None:
     seen = set()
     for key in keys:
         key.check()
-        seen.add(key.public)
+        # A key id names one key of an account: two keys of one id would make signatures ambiguous.
+        seen.add(key_id(key.suite, key.public))
     if len(seen) != len(keys):
         raise ModuleError("identity.duplicate_key", "a key is named twice")
 

@@ -25,6 +25,7 @@ from althing.ledger.runtime.gas import PER_LOG_APPEND
 from althing.ledger.runtime.module import Handler, Migration
 from althing.protocol.address import is_name
 from althing.protocol.hashing import sha256
+from althing.protocol.limits import DEFINITION_BYTES_MAX
 from althing.protocol.merkle import EMPTY_ROOT
 from althing.protocol.messages.devices import DeviceState
 from althing.protocol.messages.governance import Genesis
@@ -87,6 +88,7 @@ class StreamsModule:
             schema=message.schema,
             defined_at=ctx.block.time_s,
         )
+        _check_size(definition)
         own = own_number(count.value)
         ctx.put(COUNT, b"", Number(count.value + 1))
         ctx.put(NUMBERS, path.encode("ascii"), Number(count.value))
@@ -100,6 +102,7 @@ class StreamsModule:
         own = own_number(definition.id)
         ctx.put(SCHEMAS, own + definition.schema_version.to_bytes(4, "big"), definition)
         changed = replace(definition, schema=message.schema, schema_version=definition.schema_version + 1)
+        _check_size(changed)
         self._redefine(ctx, changed)
         ctx.emit("streams.updated", definition.id, changed.schema_version)
 
@@ -206,6 +209,12 @@ class StreamsModule:
         account = self._accounts.account(ctx.state, gateway)
         if account is None or account.kind != AccountKind.GATEWAY:
             raise ModuleError("streams.gateway", "the gateway has no gateway account", hint="create it first")
+
+
+def _check_size(definition: StreamDefinition) -> None:
+    # Every proof carries the definition, and its form bounds it.
+    if len(definition.to_bytes()) > DEFINITION_BYTES_MAX:
+        raise ModuleError("streams.too_large", f"a stream's definition has at most {DEFINITION_BYTES_MAX} bytes")
 
 
 def _is_path(path: str) -> bool:

@@ -9,7 +9,7 @@ from althing.ledger.runtime.overlay import Table
 from althing.protocol.messages.streams import GatewayHead, StreamDefinition, StreamHead
 from althing.protocol.record import UINT, Record, of
 
-__all__ = ["COUNT", "DEFINITIONS", "GATEWAYS", "HEADS", "NUMBERS", "SCHEMAS", "log_name", "own_number"]
+__all__ = ["COUNT", "DEFINITIONS", "GATEWAYS", "HEADS", "NUMBERS", "SCHEMAS", "Number", "log_name", "own_number"]
 
 
 @dataclass(frozen=True, slots=True)
