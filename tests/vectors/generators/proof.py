@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from checkers.proof import explained
+
 from althing.light.verifier import ProofError, verify_proof
 from althing.protocol.address import key_id
 from althing.protocol.batch import Leaf, Origin
@@ -141,6 +143,7 @@ def _one_validator(cases: _Cases) -> None:
     first = chain.proof(PRESS, 0)
     trust = chain.trust()
     cases.add("Ed25519, the trusted header itself", first, trust, stride=1)
+    cases.cases[-1]["explained"] = {name: value.hex() for name, value in explained(first.to_bytes()).items()}
     cases.add("Ed25519, device signature required", first, trust, require=True)
     cases.add("trusted height before the proof's", first, chain.trust(3))
     chain.block()
