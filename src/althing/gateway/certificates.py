@@ -1,4 +1,4 @@
-"""Client certificates: who a certificate stands for, and the TLS context that asks for them.
+"""Client certificates: which ones a TLS context accepts, and which device each stands for.
 
 OpenSSL has verified the chain when a certificate comes here: up to an organisation's CA in `cas/<organisation>.pem`, or
 to the device's own self-signed certificate enrolled in `devices/`. What it stands for is decided here:
@@ -24,7 +24,7 @@ from althing.gateway.registry import Registry
 from althing.protocol.address import format_address
 from althing.protocol.signatures import Suite
 
-__all__ = ["CertificateStore", "server_context"]
+__all__ = ["CertificateStore"]
 
 _log = structlog.get_logger("althing.gateway.certificates")
 
@@ -100,19 +100,6 @@ class CertificateStore:
                 if certificate != ca:
                     return organisation
         return None
-
-
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A server's TLS context: 1.2 or newer, Python's choice of ciphers."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            "gateway.tls", f"certificate {certificate} and key {key} cannot be used: {error}", hint="check both files"
-        ) from error
-    return context
 
 
 def _files(folder: Path) -> list[Path]:

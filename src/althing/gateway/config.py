@@ -12,7 +12,7 @@ from althing.gateway.anchoring import BatchConfig
 from althing.gateway.errors import SettingsError
 from althing.gateway.intake import GuardConfig
 from althing.gateway.spool.spool import SpoolConfig
-from althing.service.settings import read_settings, table_of
+from althing.service.settings import read_settings, table_of, with_environment
 
 __all__ = ["GatewayConfig", "GatewayPaths", "ListenerConfig", "read_config"]
 
@@ -108,12 +108,14 @@ class GatewayPaths:
         return self.gateway / "registry.cbor"
 
 
+ENVIRONMENT_PREFIX: Final = "ALTHING_GATEWAY"
 _PORTS_KEY: Final = "api"
 
 
 def read_config(paths: GatewayPaths) -> GatewayConfig:
-    """The settings of a home; nodes that it does not name come from ports.json."""
-    config = table_of(GatewayConfig, read_settings(paths.config).get("gateway", {}), "gateway")
+    """The settings of a home, ALTHING_GATEWAY_* over them; nodes that neither names come from ports.json."""
+    table = read_settings(paths.config).get("gateway", {})
+    config = table_of(GatewayConfig, with_environment(GatewayConfig, table, ENVIRONMENT_PREFIX, os.environ), "gateway")
     if config.nodes:
         return config
     try:

@@ -20,7 +20,7 @@ from althing.client.keyfile import load_key
 from althing.gateway.access import Access, GatewayAccess, MqttAuthenticator
 from althing.gateway.anchoring import Anchoring
 from althing.gateway.archive_sink import ArchiveSink
-from althing.gateway.certificates import CertificateStore, server_context
+from althing.gateway.certificates import CertificateStore
 from althing.gateway.config import GatewayConfig, GatewayPaths, ListenerConfig, read_config
 from althing.gateway.errors import SettingsError
 from althing.gateway.guard.checker import SignatureChecker
@@ -48,6 +48,7 @@ from althing.protocol.signatures import PrivateKey
 from althing.protocol.trust import parse_trust
 from althing.service.faultpoints import arm_from_environment
 from althing.service.lifecycle import Lifecycle, stop_on_signals
+from althing.service.listener import tls_context
 
 __all__ = ["Addresses", "Gateway", "Outside", "run_gateway"]
 
@@ -249,7 +250,7 @@ async def _watch(certificates: CertificateStore) -> None:
 def _tls(listener: ListenerConfig, certificates: CertificateStore) -> ssl.SSLContext | None:
     if listener.certificate is None or listener.key is None:
         return None
-    context = server_context(listener.certificate, listener.key)
+    context = tls_context(listener.certificate, listener.key)
     certificates.attach(context)
     return context
 

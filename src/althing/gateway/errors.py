@@ -1,12 +1,11 @@
 """What can go wrong in a gateway outside of single messages.
 
-SpoolError            spool.locked .corrupt .foreign_chain .unwritable .failed    the spool cannot be used
-SpoolFullError        spool.full                                                  no room; nothing was recorded
-LedgerError           ledger.unavailable .invalid                                 no node answers, or one answers nonsense
-LedgerRefusedError         ledger.refused                                              a node answers, and refuses
-SettingsError         gateway.settings .keyfile .tokens .bind                     the gateway refuses to start like this
+SpoolError           spool.locked .corrupt .foreign_chain .unwritable .version: the spool cannot be used
+LedgerError          ledger.unavailable .invalid .behind: no node answers, or none answers sense
+LedgerRefusedError   ledger.not_found .refused, or the node's own code: a node answers, and refuses
+SettingsError        gateway.settings .home .tokens .certificates .foreign_chain: the gateway refuses to start like this
 
-Refusals of messages are no exceptions but outcomes; their codes are in docs/spec/device-message.md §6.
+Refusals of messages are no exceptions but outcomes; their codes are in docs/spec/device-message.md §5.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from althing.protocol.errors import AlthingError, StateError, UnavailableError
 
-__all__ = ["LedgerError", "LedgerRefusedError", "SettingsError", "SpoolCorruptError", "SpoolError", "SpoolFullError"]
+__all__ = ["LedgerError", "LedgerRefusedError", "SettingsError", "SpoolCorruptError", "SpoolError"]
 
 
 class SpoolError(StateError):
@@ -33,10 +32,6 @@ class SpoolCorruptError(SpoolError):
         )
         self.path = path
         self.offset = offset
-
-
-class SpoolFullError(UnavailableError):
-    """The spool has reached its bound, or the disk is full."""
 
 
 class LedgerError(UnavailableError):

@@ -2,9 +2,10 @@
 
 The checks, in the order of docs/spec/device-message.md §5:
 1. room in the spool, and a registry young enough to decide by (else Busy);
-2. the message is the connected device's own; 3. the stream exists and is this gateway's; 4. rate (Busy: before anything
-that leaves a refusal, so nobody fills the spool with them); 5. the device is active; 6. size; 7. a device with keys signs; 8. signature, chain, stream; 9. counter or key: seen before?
-10. the payload has readings by the stream's schema.
+2. the message is the connected device's own; 3. the stream exists and is this gateway's;
+4. rate (else Busy): before what leaves a refusal, so that nobody fills the spool with refusals;
+5. the device is active; 6. size; 7. a device with keys signs; 8. signature, key, chain, stream;
+9. counter or key: accepted before? 10. the payload has readings by the stream's schema.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from althing.protocol.limits import PROOF_BYTES_MAX
 from althing.protocol.messages.devices import DeviceState
 from althing.protocol.messages.identity import AccountStatus, Key, KeyEntry
 from althing.protocol.messages.streams import GatewayHead, StreamDefinition
+from althing.protocol.receipt import Receipt
 from althing.protocol.signatures import Suite
 from althing.protocol.timestamps import parse_time
 
@@ -141,10 +142,12 @@ class RestLedger:
         )
         with _checked("transactions"):
             result = json.loads(answer.content)["results"][0]
-            height = result.get("height")
+            height, receipt = result.get("height"), result.get("receipt")
+            # Committed is not yet carried out: the receipt tells.
+            code = result["code"] or (Receipt.from_bytes(bytes.fromhex(receipt)).code if receipt else "")
             return Submission(
                 bytes.fromhex(result["id"]),
-                str(result["code"] or ""),
+                str(code),
                 str(result["message"] or ""),
                 None if height is None else int(height),
             )

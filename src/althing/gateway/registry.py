@@ -200,6 +200,12 @@ class Registry:
         streams = [stream async for stream in self._ledger.streams(self.gateway)]
         devices = [device async for device in self._ledger.devices(self.gateway)]
         wanted = {stream.definition.device for stream in streams}
+        # The listing is of devices bound to this gateway; a stream may be written here without that.
+        listed = {device.name for device in devices}
+        for name in sorted(wanted - listed):
+            found = await self._ledger.device(name)
+            if found is not None:
+                devices.append(found)
         gone = self.streams.keys() - {stream.path for stream in streams}
         for device in devices:
             if device.name in wanted or device.name in self.devices:

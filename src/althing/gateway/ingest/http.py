@@ -7,17 +7,12 @@ Every item gets its own answer, in order, after the fsync of those accepted; one
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import json
-import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-import structlog
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -25,15 +20,15 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from althing.gateway.access import Access
-from althing.gateway.errors import SettingsError
 from althing.gateway.ingest.items import Item, split_cbor_sequence, split_lines
 from althing.gateway.ingest.port import Accepted, Busy, Inbound, Intake, Outcome, Principal, Refused
 from althing.protocol.limits import MESSAGE_BYTES_MAX
+from althing.service.listener import bind_first, is_loopback, require_safe
+from althing.service.webserver import WebServer
 
 __all__ = ["HttpConfig", "HttpServer", "Reports"]
 
-_log = structlog.get_logger("althing.gateway.http")
-
+_GRACEFUL_S: Final = 5  # for requests under way at the end
 _CERTIFICATE: Final = "althing.certificate"
 _STATUS_OF_AREA: Final = {"auth": 403, "device": 403, "stream": 404}
 _STATUS_OF_CODE: Final = {"message.too_large": 413, "stream.name": 422, "stream.other_gateway": 409}
@@ -78,55 +73,32 @@ class HttpServer:
         self._intake = intake
         self._access = access
         self._reports = reports
-        self._server: _Server | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._server: WebServer | None = None
         self.requests_total = 0
         self.denied_total = 0
 
     async def start(self) -> tuple[str, int]:
-        """Bind and serve; (host, port). SettingsError `gateway.bind` when that is not possible or not safe."""
+        """Bind and serve; (host, port). ListenerError `listener.*` when that is not possible or not safe."""
         config = self._config
-        if not _is_loopback(config.host) and (config.tls is None or self._access.open):
-            raise SettingsError(
-                "gateway.bind",
-                f"{config.host} is reachable by others, and this listener has no TLS or lets anybody in",
-                hint="give a certificate and require tokens, or bind 127.0.0.1",
-            )
-        try:
-            bound = socket.create_server((config.host, config.port), backlog=1024)
-        except OSError as error:
-            raise SettingsError(
-                "gateway.bind", f"cannot bind {config.host}:{config.port}: {error.strerror}", hint="choose another port"
-            ) from error
+        require_safe(config.host, tls=config.tls is not None, authenticated=not self._access.open)
+        bound = bind_first(config.host, [config.port])
         host, port = bound.getsockname()[:2]
-        settings = uvicorn.Config(
+        self._server = WebServer(
             self.app(),
-            http=_Protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=config.connections_max,
-            timeout_keep_alive=config.idle_s,
-            timeout_graceful_shutdown=5,
+            bound,
+            tls=config.tls,
+            connections_max=config.connections_max,
+            idle_s=config.idle_s,
+            graceful_s=_GRACEFUL_S,
+            protocol=_Protocol,
         )
-        settings.load()
-        settings.ssl = config.tls
-        self._server = _Server(settings)
-        self._task = asyncio.create_task(self._server.serve(sockets=[bound]), name="http")
-        while not self._server.started:
-            if self._task.done():
-                await self._task
-                raise SettingsError("gateway.bind", "the HTTP listener ended before it began")
-            await asyncio.sleep(0.005)
+        await self._server.start()
         return str(host), int(port)
 
     async def stop(self) -> None:
-        if self._server is not None and self._task is not None:
-            self._server.should_exit = True
-            await self._task
-            self._server = self._task = None
+        if self._server is not None:
+            await self._server.stop()
+            self._server = None
 
     def app(self) -> Starlette:
         return Starlette(
@@ -259,7 +231,7 @@ class HttpServer:
 
     def _for_operators(self, request: Request) -> Response | None:
         """Reads are open on loopback; elsewhere they take an operator's token."""
-        if _is_loopback(self._config.host):
+        if is_loopback(self._config.host):
             return None
         principal = self._principal(request, "")
         if principal is None:
@@ -273,14 +245,6 @@ async def _health(request: Request) -> Response:
 
 class _TooLarge(Exception):  # noqa: N818 (never leaves this file)
     pass
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the process, which stops its parts in order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class _Protocol(HttpToolsProtocol):
@@ -337,10 +301,3 @@ def _busy(retry_after_s: int) -> Response:
     answer = _problem(503, "gateway.busy", "the gateway is slow right now; nothing was recorded")
     answer.headers["retry-after"] = str(retry_after_s)
     return answer
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name may resolve to anything
