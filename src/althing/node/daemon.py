@@ -84,12 +84,24 @@ class NodeProcess:
         await self._life.stop()
 
     async def failed(self) -> None:
-        """Returns never while the node works; raises what ended its engine."""
-        node = self.node
+        """Never returns while the node works; raises what ended its engine or its admission."""
+        parts = {
+            asyncio.create_task(self._engine_ended(), name="engine"),
+            asyncio.create_task(self.node.submission.failed(), name="submission"),
+        }
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
+        finally:
+            for part in parts:
+                await _cancel(part)
+
+    async def _engine_ended(self) -> None:
         with suppress(EngineError):
-            # Waits for a height that never comes, so that it ends only with the engine.
-            await node.engine.wait_height(2**62)
-        status = node.status()
+            # A height that never comes: this ends only with the engine.
+            await self.node.engine.wait_height(2**62)
+        status = self.node.status()
         raise EngineError("engine.halted", status.error or f"the engine is {status.phase.value}")
 
     async def _start(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import cbor2
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
@@ -30,6 +30,7 @@ class NodeMetrics:
     """`watch` a node, then `exposition` at any time."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the text, and every sample has its start in the process's
         self.registry = CollectorRegistry(auto_describe=True)
         own = {"namespace": "althing_node", "registry": self.registry}
         self._transactions = Counter("transactions", "Executed transactions by receipt code", ["code"], **own)  # type: ignore[arg-type]

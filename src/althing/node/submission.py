@@ -1,13 +1,14 @@
 """From a client's transactions to receipts: admission, signature checks in threads, bundles, waiting for blocks.
 
 One task admits whatever has arrived; checks run in a few threads, which the crypto libraries leave the interpreter for;
-one bundle at a time is under way to the engine while the next one fills, so load makes bundles larger and an idle chain
-answers at once.
+few bundles at a time are under way to the engine while the next one fills, so load makes bundles larger and an idle chain
+answers at once. Whatever happens to a bundle, each sender gets one answer: a receipt, a refusal, or that the time is over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +23,12 @@ from althing.ledger.query import find_transaction
 from althing.ledger.runtime.errors import NotFoundError
 from althing.node.application import CommittedContent
 from althing.protocol.bundle import make_bundle
-from althing.protocol.errors import AlthingError, RefusedError, UnavailableError
+from althing.protocol.errors import AlthingError, UnavailableError
 from althing.protocol.hashing import sha256
 from althing.protocol.limits import BUNDLE_TXS_MAX
+from althing.protocol.receipt import Receipt
 from althing.protocol.signatures import PrivateKey, verify
+from althing.protocol.transaction import SignedTransaction
 
 __all__ = ["Submission", "TxAnswer"]
 
@@ -35,6 +38,8 @@ BUNDLE_BYTES_MAX: Final = 2 * 1024 * 1024
 BUNDLES_UNDER_WAY_MAX: Final = 2
 ADMISSION_MAX: Final = 1024  # transactions judged at a time; keeps the loop free for others in between
 CHECKS_A_TASK: Final = 64
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +53,18 @@ class TxAnswer:
     receipt: bytes | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Pending:
     """A transaction between admission and its block; all who sent it wait for one answer."""
 
     tx_id: bytes
     data: bytes
+    gas_limit: int
+    expiry: int
     done: asyncio.Future[TxAnswer] = field(repr=False)
+
+
+_Arrived = tuple[bytes, "asyncio.Future[TxAnswer | _Pending]"]
 
 
 class Submission:
@@ -76,47 +86,66 @@ class Submission:
         self._address = address
         self._clock = clock
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verify")
-        self._arrived: deque[tuple[bytes, asyncio.Future[TxAnswer | _Pending]]] = deque()
-        self._arrived_bytes = 0
+        self._arrived: deque[_Arrived] = deque()
+        self._judging: list[_Arrived] = []
         self._pending: dict[bytes, _Pending] = {}
+        self._bytes = 0  # of what has arrived, is being judged or pending
         self._unbundled: deque[_Pending] = deque()
-        self._under_way = 0
+        self._expiring: dict[int, set[_Pending]] = {}  # pending by expiry
+        self._under_way: dict[bytes, list[_Pending]] = {}  # by the bundle's id
+        self._bundling = False
+        self._stopping = False
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._admission: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def pending(self) -> int:
-        """Transactions admitted and not yet in a block."""
-        return len(self._pending) + len(self._arrived)
+        """Transactions taken and not yet in a block."""
+        return len(self._pending) + len(self._arrived) + len(self._judging)
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._tasks = [asyncio.create_task(self._admit_forever(), name="admission")]
+        self._admission = asyncio.create_task(self._admit_forever(), name="admission")
+        self._tasks = [self._admission]
+
+    async def failed(self) -> None:
+        """Returns when admission has been stopped; raises the fault that ended it, without which nothing is answered."""
+        assert self._admission is not None, "started before it is watched"
+        await asyncio.wait({self._admission})
+        if not self._admission.cancelled():
+            self._admission.result()
 
     async def stop(self) -> None:
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        gone = UnavailableError("node.stopping", "the node is stopping", hint="send the transaction to another node")
-        for _, arrived in self._arrived:
+        if self._tasks:
+            # A task that failed has told so by `failed`; what waits must be released all the same.
+            await asyncio.wait(self._tasks)
+        gone = _stopping()
+        for _, arrived in (*self._judging, *self._arrived):
             if not arrived.done():
                 arrived.set_exception(gone)
-        for waiting in self._pending.values():
-            if not waiting.done.done():
-                waiting.done.set_result(TxAnswer(waiting.tx_id, gone.code, gone.message))
+        for waiting in list(self._pending.values()):
+            self._finish(waiting, TxAnswer(waiting.tx_id, gone.code, gone.message))
         self._pool.shutdown(wait=True)
 
     async def submit(self, transactions: Sequence[bytes], *, wait: bool, timeout_s: int) -> list[TxAnswer]:
-        """Answers in the order given. With `wait` they tell the block; after `timeout_s` the code is `tx.pending`."""
+        """Answers in the order given. With `wait` they tell the block; after `timeout_s` the code is `tx.pending`.
+
+        UnavailableError `pool.full`, `node.stopping`: none of them was taken.
+        """
+        if self._stopping:
+            raise _stopping()
         size = sum(len(data) for data in transactions)
-        if self.pending + len(transactions) > PENDING_MAX or self._arrived_bytes + size > PENDING_BYTES_MAX:
+        if self.pending + len(transactions) > PENDING_MAX or self._bytes + size > PENDING_BYTES_MAX:
             raise UnavailableError("pool.full", "too many transactions are waiting", hint="send more slowly")
         assert self._loop is not None, "started before serving"
         arrivals = [self._loop.create_future() for _ in transactions]
         self._arrived.extend(zip(transactions, arrivals, strict=True))
-        self._arrived_bytes += size
+        self._bytes += size
         self._wake.set()
         judged = await asyncio.gather(*arrivals)
         if not wait:
@@ -140,25 +169,38 @@ class Submission:
             self._wake.clear()
             while self._arrived:
                 count = min(len(self._arrived), ADMISSION_MAX)
-                group = [self._arrived.popleft() for _ in range(count)]
-                self._arrived_bytes -= sum(len(data) for data, _ in group)
-                await self._admit(group)
-                await self._bundle()
+                self._judging = [self._arrived.popleft() for _ in range(count)]
+                try:
+                    await self._admit(self._judging)
+                except AlthingError as exc:  # the state cannot be read
+                    for data, arrived in self._judging:
+                        if not arrived.done():
+                            self._bytes -= len(data)
+                            arrived.set_exception(exc)
+                self._judging = []
+                self._start_bundling()
 
-    async def _admit(self, group: list[tuple[bytes, asyncio.Future[TxAnswer | _Pending]]]) -> None:
+    async def _admit(self, group: list[_Arrived]) -> None:
         time_s = self._clock() // 1_000_000_000
         judged = self._ledger.admit([data for data, _ in group], time_s)
         checks = [check for verdict in judged if isinstance(verdict, Admitted) for check in verdict.checks]
         bad = await self._verify(checks)
         for (data, arrived), verdict in zip(group, judged, strict=True):
-            if arrived.done():
-                continue
+            result: TxAnswer | _Pending
             if not isinstance(verdict, Admitted):
-                arrived.set_result(self._refusal(data, verdict))
+                result = self._refusal(data, verdict)
             elif any(id(check[1]) in bad for check in verdict.checks):
-                arrived.set_result(TxAnswer(verdict.tx.id, "tx.signature", "a signature does not verify"))
+                result = TxAnswer(verdict.tx.id, "tx.signature", "a signature does not verify")
+            elif arrived.done():  # its sender has gone
+                result = TxAnswer(verdict.tx.id, "", "")
             else:
-                arrived.set_result(self._enqueue(verdict.tx.id, data))
+                result = self._enqueue(verdict.tx, data)
+            if not isinstance(result, _Pending) or result.data is not data:
+                self._bytes -= len(data)
+                if not isinstance(result, _Pending):
+                    self._ledger.transactions.forget(data)  # strangers must not fill the cache
+            if not arrived.done():
+                arrived.set_result(result)
 
     async def _verify(self, checks: list[Check]) -> set[int]:
         """Verify in threads; identities of the signatures that do not hold. Those that do are remembered."""
@@ -186,65 +228,119 @@ class Submission:
                 return TxAnswer(tx_id, "", "executed before", location.height, receipt)
         return TxAnswer(tx_id, error.code, error.message)
 
-    def _enqueue(self, tx_id: bytes, data: bytes) -> _Pending:
-        known = self._pending.get(tx_id)
+    def _enqueue(self, tx: SignedTransaction, data: bytes) -> _Pending:
+        known = self._pending.get(tx.id)
         if known is None:
             assert self._loop is not None
-            known = _Pending(tx_id, data, self._loop.create_future())
-            self._pending[tx_id] = known
+            body = tx.transaction
+            known = _Pending(tx.id, data, body.gas_limit, body.expiry, self._loop.create_future())
+            self._pending[tx.id] = known
             self._unbundled.append(known)
+            self._expiring.setdefault(body.expiry, set()).add(known)
         return known
+
+    def _finish(self, pending: _Pending, answer: TxAnswer) -> None:
+        """Give all who wait for a transaction their answer, once."""
+        if pending.done.done():
+            return
+        pending.done.set_result(answer)
+        del self._pending[pending.tx_id]
+        self._bytes -= len(pending.data)
+        alike = self._expiring[pending.expiry]
+        alike.discard(pending)
+        if not alike:
+            del self._expiring[pending.expiry]
+        self._ledger.transactions.forget(pending.data)
 
     # --- bundles --------------------------------------------------------------------------------------------------
 
-    async def _bundle(self) -> None:
-        while self._unbundled and self._under_way < BUNDLES_UNDER_WAY_MAX:
-            chosen: list[_Pending] = []
-            size = 0
-            while self._unbundled and len(chosen) < BUNDLE_TXS_MAX:
-                size += len(self._unbundled[0].data)
-                if chosen and size > BUNDLE_BYTES_MAX:
-                    break
-                chosen.append(self._unbundled.popleft())
-            bundle = make_bundle(self._key, self._address, [p.data for p in chosen], self._ledger.genesis_hash)
-            self._under_way += 1
-            try:
-                response = await self._engine.submit(bundle)
-            except (UnavailableError, RefusedError) as exc:
-                self._under_way -= 1
-                self._give_up(chosen, exc.code, exc.message)
-                continue
-            if response.code:
-                self._under_way -= 1
-                self._give_up(chosen, response.codespace or "bundle.refused", response.log)
+    def _start_bundling(self) -> None:
+        if self._bundling or self._stopping or not self._unbundled:
+            return
+        assert self._loop is not None
+        self._bundling = True
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(self._loop.create_task(self._bundle(), name="bundle"))
 
-    def _give_up(self, chosen: list[_Pending], code: str, message: str) -> None:
-        for pending in chosen:
-            self._pending.pop(pending.tx_id, None)
-            if not pending.done.done():
-                pending.done.set_result(TxAnswer(pending.tx_id, code, message))
+    async def _bundle(self) -> None:
+        try:
+            while self._unbundled and len(self._under_way) < BUNDLES_UNDER_WAY_MAX:
+                chosen = self._choose()
+                if chosen:
+                    await self._send(chosen)
+        finally:
+            self._bundling = False
+
+    def _choose(self) -> list[_Pending]:
+        """The next bundle: within its count and bytes, and within the gas of one block, or no block would take it."""
+        gas_max = self._ledger.block_gas_max
+        chosen: list[_Pending] = []
+        size = gas = 0
+        while self._unbundled and len(chosen) < BUNDLE_TXS_MAX:
+            pending = self._unbundled[0]
+            if pending.done.done():  # expired meanwhile, or executed in another node's bundle
+                self._unbundled.popleft()
+                continue
+            size += len(pending.data)
+            gas += pending.gas_limit
+            if chosen and (size > BUNDLE_BYTES_MAX or gas > gas_max):
+                break
+            chosen.append(self._unbundled.popleft())
+        return chosen
+
+    async def _send(self, chosen: list[_Pending]) -> None:
+        bundle = make_bundle(self._key, self._address, [p.data for p in chosen], self._ledger.genesis_hash)
+        name = sha256(bundle)
+        self._under_way[name] = chosen
+        try:
+            response = await self._engine.submit(bundle)
+        except AlthingError as exc:
+            self._give_up(name, exc.code, exc.message)
+        except Exception as exc:  # noqa: BLE001 -- the engine's fault; senders are told, the next bundle goes on
+            _log.exception("the engine could not check a bundle")
+            self._give_up(name, "node.internal", f"the engine failed: {type(exc).__name__}")
+        else:
+            if response.code:
+                self._give_up(name, response.codespace or "bundle.refused", response.log)
+
+    def _give_up(self, name: bytes, code: str, message: str) -> None:
+        for pending in self._under_way.pop(name, ()):
+            self._finish(pending, TxAnswer(pending.tx_id, code, message))
 
     # --- blocks ---------------------------------------------------------------------------------------------------
 
     def block_committed(self, content: CommittedContent) -> None:
-        """Called from the engine's thread after each commit."""
-        if content.finalized.result.bundles and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._resolve, content)
+        """Called from the engine's thread after each commit, of blocks without content too: they move ledger time on."""
+        if self._loop is not None and not self._loop.is_closed():
+            with suppress(RuntimeError):  # closed since
+                self._loop.call_soon_threadsafe(self._resolve, content)
 
     def _resolve(self, content: CommittedContent) -> None:
-        for bundle in content.finalized.result.bundles:
-            self._under_way = max(0, self._under_way - 1)
+        """1. Receipts to those who wait. 2. What has expired cannot be executed any more. 3. Room for further bundles."""
+        for bundle in content.finalized.result.bundles:  # 1
+            own = bundle.id in self._under_way
             for tx_id, receipt in zip(bundle.tx_ids, bundle.receipts, strict=True):
-                pending = self._pending.pop(tx_id, None)
-                if pending is not None:
-                    self._ledger.transactions.forget(pending.data)
-                    if not pending.done.done():
-                        pending.done.set_result(TxAnswer(tx_id, "", "", content.height, receipt))
-        self._wake.set()
-        if self._unbundled:
-            assert self._loop is not None
-            self._tasks = [task for task in self._tasks if not task.done()]
-            self._tasks.append(self._loop.create_task(self._bundle(), name="bundle"))
+                pending = self._pending.get(tx_id)
+                # In another node's bundle a refusal leaves the id unused: that was not the envelope waited for.
+                if pending is not None and (own or Receipt.from_bytes(receipt).gas_used):
+                    self._finish(pending, TxAnswer(tx_id, "", "", content.height, receipt))
+            self._give_up(bundle.id, bundle.log, "the bundle was not executed")
+        time_s = content.time_ns // 1_000_000_000
+        for expiry in [expiry for expiry in self._expiring if expiry <= time_s]:  # 2
+            for pending in list(self._expiring[expiry]):
+                answer = TxAnswer(pending.tx_id, "tx.expired", f"the transaction expired at {expiry}")
+                self._finish(pending, answer)
+        for name in [n for n, chosen in self._under_way.items() if all(p.done.done() for p in chosen)]:  # 3
+            del self._under_way[name]
+        self._start_bundling()
+
+
+def _stopping() -> UnavailableError:
+    return UnavailableError(
+        "node.stopping",
+        "the node is stopping; what it had taken may still be executed",
+        hint="ask for the transaction by its id, or send it to another node",
+    )
 
 
 def _failures(checks: list[Check]) -> list[int]:

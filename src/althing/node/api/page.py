@@ -36,6 +36,7 @@ class Page(StaticFiles):
     def __init__(self, directory: Path) -> None:
         self._built = (directory / "index.html").is_file()
         super().__init__(directory=directory, check_dir=False)
+        self.config_checked = not self._built  # a page that was not built has no folder to check
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         if not self._built:

@@ -154,8 +154,8 @@ def _of_http(_request: Request, error: Exception) -> Response:
     return problem_response(error.status_code, code, str(error.detail), "see /v1/openapi.json", error.headers)
 
 
-def _of_bug(_request: Request, error: Exception) -> Response:
-    _log.error("a request failed unexpectedly", exc_info=error)
+def _of_bug(_request: Request, _error: Exception) -> Response:
+    # The server logs it, with its traceback.
     return problem_response(500, "api.internal", "this is a fault of the node; its log says more")
 
 

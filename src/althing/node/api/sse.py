@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from althing.node.api.context import Api
 from althing.node.api.limits import EVENTS_CHUNK_BYTES, EVENTS_HEARTBEAT_S, EVENTS_SEND_S
+from althing.protocol.errors import AlthingError
 
 __all__ = ["EventStream"]
+
+_log = structlog.get_logger("althing.node.api")
 
 _HEARTBEAT: Final = b": nothing new\n\n"
 _HEADERS: Final = (
@@ -59,6 +63,8 @@ class EventStream(Response):
             await self._follow(send)
         except TimeoutError:
             return  # it reads nothing; it may come again with its cursor
+        except AlthingError as exc:
+            _log.info("an event stream ended", code=exc.code, reason=exc.message)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _follow(self, send: Send) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from althing import __version__
 from althing.node.api.context import Api, Context
@@ -101,11 +101,11 @@ async def status(api: Context) -> Status:
         }
     },
 )
-async def genesis(request: Request, api: Context) -> Any:
+async def genesis(request: Request, api: Context) -> Response:
     """What the chain began with."""
     record = api.node.genesis
     if wants_json(request):
-        return plain(record)
+        return JSONResponse(plain(record), headers={"Vary": "Accept"})
     return Response(record.to_bytes(), media_type=CBOR, headers={"Vary": "Accept"})
 
 
