@@ -79,8 +79,11 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEvent:
-    """Something a block decided: `<module>.<what>` with the values docs/spec/messages.md gives; bytes as bytes where
-    the value is an address. `block` events carry none and say that all of the height before has been seen."""
+    """Something a block decided: `<module>.<what>` with the values docs/spec/messages.md gives, addresses as bytes.
+
+    Each height begins with `block`, whose only value is its number of transactions, and whose time is `time_s`. So its
+    other events are all seen when the next height begins, or at once when there are no transactions.
+    """
 
     height: int
     index: int

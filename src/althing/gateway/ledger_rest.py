@@ -172,9 +172,11 @@ class RestLedger:
                     raise self._away(node, f"status {answer.status_code}")
                 async for event in _server_sent(answer):
                     yield event
+        except LedgerError:
+            raise
         except httpx.HTTPError as error:
             raise self._away(node, repr(error)) from error
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, AlthingError) as error:
             raise self._away(node, f"an event cannot be read: {error}") from error
         raise self._away(node, "the event stream ended")
 
@@ -368,10 +370,12 @@ async def _server_sent(answer: httpx.Response) -> AsyncIterator[LedgerEvent]:
 def _event(identifier: str, name: str, data: str) -> LedgerEvent:
     height, _, index = identifier.partition(":")
     content = json.loads(data)
-    values = content.get("values", []) if isinstance(content, dict) else []
-    time = content.get("time") if name == "block" else None
-    time_s = _time_ns(time) // 1_000_000_000 if isinstance(time, str) else 0
-    return LedgerEvent(int(height), int(index), name, tuple(_value(value) for value in values), time_s)
+    if type(content) is not dict:
+        raise ValueError("an event's data is an object")
+    if name == "block":
+        time_s = _time_ns(content["time"]) // 1_000_000_000
+        return LedgerEvent(int(height), int(index), name, (int(content["transactions"]),), time_s)
+    return LedgerEvent(int(height), int(index), name, tuple(_value(value) for value in content["values"]))
 
 
 def _value(value: Any) -> Any:

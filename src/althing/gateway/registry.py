@@ -236,9 +236,11 @@ class Registry:
                 await self._refresh_stream(path, event.height)
             elif name == "streams.handed_over" and values[1] == self.gateway:
                 await self._load()
-        await self._current(event.height)
+        complete = name == "block" and values == (0,)
+        await self._current(event.height if complete else event.height - 1)
 
     async def _current(self, height: int) -> None:
+        """The view holds everything that was decided up to `height`."""
         self.connected = True
         self.height = max(self.height, height)
         self._confirmed_ns = self._clock_ns()

@@ -155,7 +155,7 @@ class FakeLedger:
 
     def pass_time(self, seconds: int) -> None:
         self.time_s += seconds
-        self._emit("block")
+        self._emit("block", 0)
 
     def leaves(self, path: str) -> list[Leaf]:
         """All anchored messages of a stream, in the order of their sequences, read from the archive."""
