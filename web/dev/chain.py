@@ -145,7 +145,8 @@ class Chain:
         )
         data = sign_transaction(transaction, [actor.key], self.genesis_hash)
         receipt = self._block(make_bundle(self.node.key, self.node.address, (data,), self.genesis_hash), transaction)
-        assert receipt is not None and receipt.ok, receipt
+        assert receipt is not None
+        assert receipt.ok, receipt
         return receipt
 
     def _block(self, bundle: bytes | None, transaction: Transaction | None = None) -> Receipt | None:
@@ -213,7 +214,9 @@ class Chain:
         batch = build_batch(groups)
         self.batch_trees[batch.root] = batch.tree
         number = len(self.batches)
-        entry = Anchor(self.gateway.address, number, batch.root, len(batch.leaves), batch.entries, ("segment://fixture",))
+        entry = Anchor(
+            self.gateway.address, number, batch.root, len(batch.leaves), batch.entries, ("segment://fixture",)
+        )
         receipt = self.run(entry, by=self.gateway)
         height = len(self.blocks) - 1
         for _, item in fresh:

@@ -5,6 +5,8 @@
 It prints its address on the first line. Only what the page asks for is here; a node does much more.
 """
 
+# ruff: noqa: E402 -- see `dont_write_bytecode`
+
 from __future__ import annotations
 
 import argparse
@@ -22,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 sys.dont_write_bytecode = True  # a cache file here would count as a source of the page
 
-from chain import NS, Chain, Simulated, measure, populated  # noqa: E402
+from chain import NS, Chain, Simulated, measure, populated
 
 from althing.protocol.address import did, format_address, key_id
 from althing.protocol.codec import encode
@@ -38,7 +40,7 @@ CSP = (
 TICK_S = 2.0
 
 
-class Problem(Exception):
+class RefusalError(Exception):
     def __init__(self, status: int, code: str, detail: str, hint: str = "") -> None:
         self.status = status
         self.document = {
@@ -88,7 +90,9 @@ class Api:
                 return page("batches", [self.batch(item) for item in reversed(self.chain.batches)], query)
             case ["refusals"]:
                 return page("refusals", self.refusals(), query)
-        raise Problem(404, "api.not_found", "there is no such resource", "look at the list of resources in the API docs")
+        raise RefusalError(
+            404, "api.not_found", "there is no such resource", "look at the list of resources in the API docs"
+        )
 
     def status(self) -> dict:
         last = self.chain.blocks[-1].signed.header
@@ -101,7 +105,9 @@ class Api:
 
     def height(self, text: str) -> int:
         if not text.isdecimal() or not 1 <= int(text) <= self.chain.latest_height:
-            raise Problem(404, "query.unknown_height", f"there is no block at height {text}", "the newest is in /v1/status")
+            raise RefusalError(
+                404, "query.unknown_height", f"there is no block at height {text}", "the newest is in /v1/status"
+            )
         return int(text)
 
     def block(self, height: int, *, whole: bool = False) -> dict:
@@ -150,13 +156,13 @@ class Api:
                             "messages": [{"type": m.TYPE, **readable(m)} for m in body.messages],
                         },
                     }  # fmt: skip
-        raise Problem(404, "query.transaction", "no such transaction was executed", "it may be pending or expired")
+        raise RefusalError(404, "query.transaction", "no such transaction was executed", "it may be pending or expired")
 
     def find(self, name: str, stream: str | None = None) -> Simulated:
         for device in self.chain.devices:
             if device.name == name and stream in (None, device.stream):
                 return device
-        raise Problem(404, "query.device", f"there is no device {name}", "the names are in /v1/devices")
+        raise RefusalError(404, "query.device", f"there is no device {name}", "the names are in /v1/devices")
 
     def device(self, device: Simulated) -> dict:
         view = self.chain.proofs._provable()[0]
@@ -194,15 +200,13 @@ class Api:
         for reading in device.readings:
             at = {"device": reading["device_ns"], "arrival": reading["arrival_ns"],
                   "block": reading["block_time_s"] * NS}[basis]  # fmt: skip
-            if (low is None or at >= low) and (high is None or at < high):
-                if query.get("quantity", reading["quantity"]) == reading["quantity"]:
-                    found.append((at, reading))
+            wanted = query.get("quantity", reading["quantity"]) == reading["quantity"]
+            if wanted and (low is None or at >= low) and (high is None or at < high):
+                found.append((at, reading))
         found.sort(key=lambda pair: (pair[0], pair[1]["sequence"], pair[1]["index"]))
         return found
 
     def readings(self, device: Simulated, query: dict[str, str]) -> dict:
-        if device.path == "lobby-1/air" and query.get("limit") == "13":
-            raise Problem(503, "archive.segment_unavailable", "a segment is not in the object store", "try again later")
         found = [reading for _, reading in self.selected(device, query)]
         if query.get("order") == "desc":
             found.reverse()
@@ -222,7 +226,7 @@ class Api:
 
     def message(self, device: Simulated, sequence: int) -> dict:
         if sequence >= len(device.messages):
-            raise Problem(404, "query.message", f"{device.path} has no message {sequence} yet")
+            raise RefusalError(404, "query.message", f"{device.path} has no message {sequence} yet")
         item = device.messages[sequence]
         return {
             "sequence": sequence, "arrival_time": rfc3339(item["arrival_ns"]), "content_type": item["content_type"],
@@ -325,7 +329,7 @@ class Handler(BaseHTTPRequestHandler):
                 if parts[1:2] == ["proofs"]:
                     return self.proof(parts, query)
                 answer = self.api.get(parts[1:], query)
-        except Problem as problem:
+        except RefusalError as problem:
             return self.send(json.dumps(problem.document).encode(), "application/problem+json", problem.status)
         self.send(json.dumps(answer).encode(), "application/json")
 
@@ -346,7 +350,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             while True:
                 with self.api.lock:
-                    if not self.api.lock.wait_for(lambda: self.api.chain.latest_height > height, timeout=15):
+                    if self.api.chain.latest_height <= height and not self.api.lock.wait(timeout=15):
                         self.wfile.write(b": still here\n\n")
                     fresh = range(height + 1, self.api.chain.latest_height + 1)
                     blocks = [self.api.block(at) for at in fresh]

@@ -1,6 +1,6 @@
 /** Headers, commits and validator sets exactly as CometBFT encodes, hashes and signs them (docs/spec/blocks.md). */
 
-import { ascii, compare, concat, equal, type Bytes } from "./bytes";
+import { utf8, compare, concat, equal, type Bytes } from "./bytes";
 import { EncodingError } from "./cbor";
 import { leafHash, rootOf, sha256 } from "./merkle";
 import { WireReader, bytesField, delimited, intField, messageField, sfixed64Field } from "./wire";
@@ -172,10 +172,13 @@ export function decodeCommit(data: Bytes): Commit {
   const blockId = decodeBlockId(reader.message(3, BLOCK_ID_BYTES_MAX));
   const signatures = reader.repeated(4, SIGNATURE_BYTES_MAX).map(decodeSignature);
   reader.end();
-  if (height < 1n || round < 0n || round >= 1n << 31n || isZero(blockId)) {
-    throw new EncodingError("the commit does not name a block");
+  if (height < 0n || round < 0n || round >= 1n << 31n) throw new EncodingError("height or round of the commit is out of range");
+  if (height === 0n) {
+    // Before the first block stands the empty commit.
+    if (round !== 0n || signatures.length > 0 || !isZero(blockId)) throw new EncodingError("the commit of height 0 is empty");
+  } else if (isZero(blockId) || signatures.length < 1 || signatures.length > VALIDATORS_MAX) {
+    throw new EncodingError("a commit names a block and carries at least one precommit");
   }
-  if (signatures.length < 1 || signatures.length > VALIDATORS_MAX) throw new EncodingError("the commit carries no precommit");
   return { height, round, blockId, signatures };
 }
 
@@ -208,7 +211,7 @@ export function signBytes(chainId: string, commit: Commit, entry: CommitSignatur
       sfixed64Field(3, commit.round),
       entry.flag === "commit" ? messageField(4, encodeBlockId(commit.blockId)) : new Uint8Array(),
       messageField(5, encodeTime(entry.time)),
-      bytesField(6, ascii(chainId)),
+      bytesField(6, utf8(chainId)),
     ),
   );
 }

@@ -36,7 +36,7 @@ export function fromHex(text: string): Bytes | null {
   return Uint8Array.from({ length: text.length / 2 }, (_, i) => parseInt(text.slice(2 * i, 2 * i + 2), 16));
 }
 
-export function ascii(text: string): Bytes {
+export function utf8(text: string): Bytes {
   return new TextEncoder().encode(text);
 }
 

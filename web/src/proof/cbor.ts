@@ -3,7 +3,7 @@
  * `decode` accepts exactly one encoding of a value and refuses everything else; nothing may follow the value.
  */
 
-import { ascii, bigEndian, compare, concat, type Bytes } from "./bytes";
+import { utf8, bigEndian, compare, concat, type Bytes } from "./bytes";
 
 export type Item = bigint | Bytes | string | boolean | null | Item[] | Map<Item, Item>;
 
@@ -125,7 +125,7 @@ export function encode(item: bigint | Bytes | string | readonly (bigint | Bytes 
   if (typeof item === "bigint") return item >= 0n ? head(0, item) : head(1, -1n - item);
   if (item instanceof Uint8Array) return concat(head(2, BigInt(item.length)), item);
   if (typeof item === "string") {
-    const text = ascii(item);
+    const text = utf8(item);
     return concat(head(3, BigInt(text.length)), text);
   }
   return concat(head(4, BigInt(item.length)), ...item.map(encode));

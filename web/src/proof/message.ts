@@ -1,6 +1,6 @@
 /** A device's signed message: a tagged COSE_Sign1 (RFC 9052) of one strict profile (docs/spec/device-message.md). */
 
-import { ascii, concat, type Bytes } from "./bytes";
+import { utf8, concat, type Bytes } from "./bytes";
 import { EncodingError, decode, encode } from "./cbor";
 import { CHAIN_ID, NAME, integer, text } from "./record";
 import { ED25519, ES256, type Suite } from "./signatures";
@@ -15,7 +15,7 @@ const COUNTER = -70003n;
 const TIME = -70004n;
 const LABELS = new Set<unknown>([ALGORITHM, CONTENT_TYPE, KEY_ID, CHAIN, STREAM, COUNTER, TIME]);
 const PROTECTED_BYTES_MAX = 1024;
-const DOMAIN_MESSAGE = ascii("althing/message/v1");
+const DOMAIN_MESSAGE = utf8("althing/message/v1");
 
 export interface DeviceMessage {
   readonly chainId: string;

@@ -1,6 +1,6 @@
 /** The trust file: what a verifier takes on faith (docs/spec/proof.md §1). */
 
-import { fromHex, type Bytes } from "./bytes";
+import { utf8, fromHex, type Bytes } from "./bytes";
 import { checkValidators, validatorOrder, type Validator } from "./block";
 import { EncodingError } from "./cbor";
 import { CHAIN_ID } from "./record";
@@ -15,8 +15,11 @@ export interface Trust {
 
 const FORMAT = "althing-trust/1";
 
+const BYTES_MAX = 65_536;
+
 /** The trust of a file's text, or EncodingError. */
 export function parseTrust(text: string): Trust {
+  if (utf8(text).length > BYTES_MAX) throw new EncodingError("the trust file is too large");
   let document: unknown;
   try {
     document = JSON.parse(text);

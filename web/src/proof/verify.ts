@@ -12,8 +12,8 @@
  * 9. Trust: those validators are the trusted ones, by the pinned set, by linking headers, or through the header log.
  */
 
-import { ascii, bigEndian, concat, equal, type Bytes } from "./bytes";
-import { checkValidators, decodeCommit, decodeHeader, sameValidators, type Header } from "./block";
+import { utf8, bigEndian, concat, equal, type Bytes } from "./bytes";
+import { checkValidators, decodeCommit, decodeHeader, sameValidators, validatorsHash, type Header } from "./block";
 import { EncodingError, encode } from "./cbor";
 import { LightError, verifyAdjacent, verifyCommit, verifySkipping, type SignedHeader } from "./headers";
 import { MerkleError, leafHash, sha256, verifyInclusion } from "./merkle";
@@ -84,7 +84,7 @@ const ORIGIN_DEVICE = 0n;
 const KIND_GATEWAY = 3n;
 const KIND_DEVICE = 5n;
 const SECOND_NS = 1_000_000_000n;
-const DOMAIN_KEY = ascii("althing/key/v1");
+const DOMAIN_KEY = utf8("althing/key/v1");
 
 export function verifyProof(data: Bytes, trust: Trust): Verified {
   const proof = at(1, () => form(data));
@@ -159,7 +159,7 @@ function stream(proof: Proof, leaf: Leaf, head: StreamHead, appHash: Bytes): Str
   if (!equal(sha256(proof.definition), head.definitionHash)) throw new ProofError(5, "the stream's head names another definition");
   const path = `${definition.device}/${definition.name}`;
   if (path !== leaf.stream) throw new ProofError(5, `the definition is of stream ${path}, the leaf of ${leaf.stream}`);
-  const key = concat(ascii("streams/head/"), bigEndian(definition.id, 8));
+  const key = concat(utf8("streams/head/"), bigEndian(definition.id, 8));
   verifyPresence(appHash, key, proof.head, proof.headProof);
   return definition;
 }
@@ -167,7 +167,7 @@ function stream(proof: Proof, leaf: Leaf, head: StreamHead, appHash: Bytes): Str
 function keyRecord(proof: Proof, leaf: Leaf, row: AnchorRow, definition: StreamDefinition, appHash: Bytes): Account {
   const byDevice = leaf.origin === ORIGIN_DEVICE;
   const address = byDevice ? definition.deviceAddress : row.gateway;
-  verifyPresence(appHash, concat(ascii("identity/account/"), address), proof.account, proof.accountProof);
+  verifyPresence(appHash, concat(utf8("identity/account/"), address), proof.account, proof.accountProof);
   const account = parseAccount(proof.account);
   if (account.kind !== (byDevice ? KIND_DEVICE : KIND_GATEWAY)) {
     throw new ProofError(6, `the account is not that of a ${byDevice ? "device" : "gateway"}`);
@@ -243,7 +243,10 @@ function descend(history: HeaderHistory, trust: Trust, header: Header): void {
   if (checkpoint.height !== trust.height || !equal(checkpoint.hash, trust.headerHash)) {
     throw new ProofError(9, "the checkpoint is not the trusted header");
   }
-  verifyPresence(checkpoint.appHash, ascii("runtime/headers"), history.head, history.headProof);
+  if (!equal(checkpoint.validatorsHash, validatorsHash(trust.validators))) {
+    throw new ProofError(9, "the trusted header does not name the trusted validators");
+  }
+  verifyPresence(checkpoint.appHash, utf8("runtime/headers"), history.head, history.headProof);
   const head = parseHeaderHead(history.head);
   verifyInclusion(head.root, head.size, history.index, leafHash(history.entry), history.path);
   let expected = parseHeaderEntry(history.entry).hash;
