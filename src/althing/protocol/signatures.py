@@ -35,6 +35,7 @@ _P256_HALF_ORDER: Final = P256_ORDER // 2
 _ES256: Final = ec.ECDSA(hashes.SHA256())
 _ES256_DETERMINISTIC: Final = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 _ED25519_P: Final = 2**255 - 19
+_ED25519_D: Final = -121665 * pow(121666, -1, _ED25519_P) % _ED25519_P
 # The eight points of small order, y coordinate with the sign bit cleared (RFC 7748 §7, "Taming the many EdDSAs" table 6).
 _SMALL_ORDER_Y: Final = frozenset(
     bytes.fromhex(point)
@@ -79,11 +80,18 @@ def check_public_key(suite: Suite, public_key: bytes) -> None:
     if suite == Suite.ED25519:
         if len(public_key) != 32:
             raise CoseError("key.length", "an Ed25519 public key has 32 bytes")
-        y = public_key[:31] + bytes((public_key[31] & 0x7F,))
-        if y in _SMALL_ORDER_Y or int.from_bytes(y, "little") >= _ED25519_P:
-            raise CoseError("key.weak", "the Ed25519 public key is of small order or not canonical")
+        encoded = public_key[:31] + bytes((public_key[31] & 0x7F,))
+        y = int.from_bytes(encoded, "little")
+        if encoded in _SMALL_ORDER_Y or y >= _ED25519_P or not _on_edwards25519(y):
+            raise CoseError("key.weak", "the Ed25519 public key is of small order, not canonical or on no point")
     elif _p256_key(public_key) is None:
         raise CoseError("key.point", "a P-256 public key is a 33-byte compressed point on the curve (SEC 1 §2.3.3)")
+
+
+def _on_edwards25519(y: int) -> bool:
+    # RFC 8032 §5.1.3: x² = (y² - 1) / (d y² + 1), which has a root when numerator times denominator has one.
+    square = y * y % _ED25519_P
+    return pow((square - 1) * (_ED25519_D * square + 1), (_ED25519_P - 1) // 2, _ED25519_P) <= 1
 
 
 @lru_cache(maxsize=65536)
