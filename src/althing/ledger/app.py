@@ -242,7 +242,7 @@ class Ledger:
 
         `bytes_max` counts items as a block's data does: with protobuf tag and length each (CometBFT `Txs.Validate`).
         """
-        gas_left = self._block_gas_max()
+        gas_left = self.block_gas_max
         chosen = []
         for item in items:
             size = tx_size(item)
@@ -260,7 +260,7 @@ class Ledger:
 
     def acceptable(self, items: Sequence[bytes]) -> bool:
         """Judge a proposal: every item is a bundle and together they keep the block's gas limit."""
-        gas_left = self._block_gas_max()
+        gas_left = self.block_gas_max
         try:
             for item in items:
                 gas_left -= self._bundle_gas(item)
@@ -268,7 +268,9 @@ class Ledger:
             return False
         return gas_left >= 0
 
-    def _block_gas_max(self) -> int:
+    @property
+    def block_gas_max(self) -> int:
+        """Gas limits of a block's transactions add up to no more."""
         with pinned(self.store) as view:
             return self.modules.governance.parameters(self._overlay(view)).block_gas_max
 
