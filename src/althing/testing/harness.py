@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from althing.ledger.app import FinalizedBlock, Ledger
+from althing.ledger.assembly import Modules
 from althing.ledger.state.backend import Backend
 from althing.protocol.bundle import make_bundle
 from althing.protocol.catalog import MessageBody
@@ -81,13 +82,16 @@ class LedgerHarness:
         backend: Backend | None = None,
         parameters: Parameters | None = None,
         validators: Sequence[tuple[PrivateKey, int]] | None = None,
+        quota: Quota | None = None,
+        keep_versions: int = 1000,
+        modules: Modules | None = None,
     ) -> None:
         self.admin = Actor.seeded("admin")
         self.node = Actor.seeded("node")
         self.gateway = Actor.seeded("gateway")
         founders = validators or [(seeded_key("validator"), 10)]
         self.validator = founders[0][0]
-        quota = Quota(2**50, 2**50)
+        quota = quota or Quota(2**50, 2**50)
         self.genesis = Genesis(
             version=1,
             chain_id=chain_id,
@@ -101,7 +105,9 @@ class LedgerHarness:
             nodes=(GenesisNode("node-1", "acme", self.node.public),),
         )
         self.genesis_hash = genesis_hash(self.genesis)
-        self.ledger = Ledger(backend or MemoryBackend(), self.genesis)
+        self.backend = backend or MemoryBackend()
+        self._keep_versions = keep_versions
+        self.ledger = Ledger(self.backend, self.genesis, keep_versions=keep_versions, modules=modules)
         self.ledger.init_chain()
         self.time_s = GENESIS_TIME
         self.height = 0
@@ -110,13 +116,17 @@ class LedgerHarness:
         create = CreateAccount(self.admin.address, AccountKind.GATEWAY, "gw-1", (), 1, (self.gateway.public,))
         assert self.run(self.admin, create).ok
 
-    def sign(
+    def reopen(self, *, modules: Modules | None = None) -> None:
+        """The store under a new ledger, as after a restart: no cache and no staged block survives."""
+        self.ledger = Ledger(self.backend, self.genesis, keep_versions=self._keep_versions, modules=modules)
+
+    def transaction(
         self, actors: Actor | list[Actor], *messages: MessageBody, expiry: int | None = None, gas: int = GAS
-    ) -> bytes:
-        """A signed transaction; the first actor pays."""
+    ) -> Transaction:
+        """A transaction of these signers with a nonce of its own; the first actor pays."""
         signers = [actors] if isinstance(actors, Actor) else actors
         self._nonce += 1
-        transaction = Transaction(
+        return Transaction(
             signers=tuple(sorted(actor.address for actor in signers)),
             payer=signers[0].address,
             gas_limit=gas,
@@ -125,24 +135,40 @@ class LedgerHarness:
             nonce=self._nonce.to_bytes(8, "big"),
             messages=messages,
         )
+
+    def sign(
+        self, actors: Actor | list[Actor], *messages: MessageBody, expiry: int | None = None, gas: int = GAS
+    ) -> bytes:
+        """A signed transaction; the first actor pays."""
+        signers = [actors] if isinstance(actors, Actor) else actors
+        transaction = self.transaction(signers, *messages, expiry=expiry, gas=gas)
         return sign_transaction(transaction, [actor.key for actor in signers], self.genesis_hash)
+
+    def bundle(self, *transactions: bytes, node: Actor | None = None) -> bytes:
+        """An engine's item, made by the founding node unless another is named."""
+        maker = node or self.node
+        return make_bundle(maker.key, maker.address, transactions, self.genesis_hash)
 
     def block(self, *transactions: bytes, seconds: int = 1) -> list[Receipt]:
         """Execute and commit a block of one bundle (none without transactions); the receipts in order."""
         items: tuple[bytes, ...] = ()
         if transactions:
-            items = (make_bundle(self.node.key, self.node.address, transactions, self.genesis_hash),)
+            items = (self.bundle(*transactions),)
         return self.block_of(items, seconds=seconds)
 
     def block_of(self, items: tuple[bytes, ...], *, seconds: int = 1) -> list[Receipt]:
         """Execute and commit a block of engine items."""
         self.height += 1
         self.time_s += seconds
-        block_hash = sha256(b"block" + self.height.to_bytes(8, "big")).digest()
-        done = self.ledger.finalize(self.height, self.time_s * 1_000_000_000, block_hash, items)
+        done = self.finalize(items)
         self.ledger.commit()
         self.blocks.append(done)
         return [Receipt.from_bytes(data) for bundle in done.result.bundles for data in bundle.receipts]
+
+    def finalize(self, items: tuple[bytes, ...]) -> FinalizedBlock:
+        """Execute `items` as block `height` at `time_s` without committing."""
+        block_hash = sha256(b"block" + self.height.to_bytes(8, "big")).digest()
+        return self.ledger.finalize(self.height, self.time_s * 1_000_000_000, block_hash, items)
 
     def run(self, actors: Actor | list[Actor], *messages: MessageBody) -> Receipt:
         """One transaction in a block of its own."""
