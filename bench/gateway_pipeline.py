@@ -81,10 +81,14 @@ async def measure(
     guard = GuardConfig(rate_per_s=1e6, rate_burst=1_000_000)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         async with running(
-            Path(folder), ledger, batch=BatchConfig(), guard=guard, processes=processes  # type: ignore[arg-type]
+            Path(folder),
+            ledger,
+            batch=BatchConfig(),
+            guard=guard,
+            processes=processes,  # type: ignore[arg-type]
         ) as rig:
             if processes:
-                await rig.pipeline._checker.warm_up()  # noqa: SLF001
+                await rig.pipeline._checker.warm_up()
             load = Load(rig.pipeline, messages)
             profiler = cProfile.Profile() if profile else None
             begin, cpu = time.perf_counter(), time.process_time()

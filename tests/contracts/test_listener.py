@@ -295,13 +295,13 @@ def test_slow_is_not_lost(tmp_path: Path, kind: str) -> None:
         async with site(tmp_path, kind) as here:
             legacy = here.sender("legacy")
             assert await legacy.send("legacy/raw", b"first") == "accepted"
-            usable = here.gateway.registry._age_max_ns  # noqa: SLF001
-            here.gateway.registry._age_max_ns = -1  # noqa: SLF001
+            usable = here.gateway.registry._age_max_ns
+            here.gateway.registry._age_max_ns = -1
             assert await legacy.send("legacy/raw", b"second", key="k") == "busy"
-            here.gateway.registry._age_max_ns = usable  # noqa: SLF001
+            here.gateway.registry._age_max_ns = usable
             if isinstance(legacy, MqttSender):
                 # The server kept it, unacknowledged, and tried again.
-                assert await asyncio.to_thread(legacy._answers.get, timeout=10) == "accepted"  # noqa: SLF001
+                assert await asyncio.to_thread(legacy._answers.get, timeout=10) == "accepted"
             else:
                 assert await legacy.send("legacy/raw", b"second", key="k") == "accepted"
             assert await here.gateway.drain(10)

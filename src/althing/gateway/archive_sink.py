@@ -38,9 +38,7 @@ class ArchiveSink:
             path = batch.messages[at].stream
             definition = await self._registry.definition_at(path, batch.height)
             parts.append(
-                StreamPart(
-                    entry.stream, path, entry.first, entry.count, definition.schema_version, definition.schema
-                )
+                StreamPart(entry.stream, path, entry.first, entry.count, definition.schema_version, definition.schema)
             )
             at += entry.count
         sealed = Sealed(
@@ -50,7 +48,16 @@ class ArchiveSink:
 
     async def write_refusals(self, refusals: tuple[RefusalRecord, ...]) -> None:
         kept = [
-            Refusal(one.arrival_ns, one.device, one.stream, one.transport, one.code, one.reason, one.body_hash, one.body_bytes)
+            Refusal(
+                one.arrival_ns,
+                one.device,
+                one.stream,
+                one.transport,
+                one.code,
+                one.reason,
+                one.body_hash,
+                one.body_bytes,
+            )
             for one in refusals
         ]
         await asyncio.to_thread(self._refusals.append, kept)

@@ -111,9 +111,7 @@ class Pipeline:
     @property
     def overloaded(self) -> bool:
         spool, config = self._spool, self._config
-        return (
-            spool.fill > config.overload_fill or not spool.room or self._checker.waiting * 2 > config.unverified_max
-        )
+        return spool.fill > config.overload_fill or not spool.room or self._checker.waiting * 2 > config.unverified_max
 
     def submit(self, item: Inbound, done: Done) -> None:
         # 1
@@ -145,7 +143,9 @@ class Pipeline:
         # 6
         body = item.body
         if len(body) > self._config.message_bytes_max:
-            self._refuse(item, "message.too_large", f"a message has at most {self._config.message_bytes_max} bytes", done)
+            self._refuse(
+                item, "message.too_large", f"a message has at most {self._config.message_bytes_max} bytes", done
+            )
             return
         content_type = item.content_type
         if len(content_type) > CONTENT_TYPE_CHARS_MAX or len(item.dedup_key) > _KEY_BYTES_MAX:

@@ -51,7 +51,9 @@ _SILENCE_S: Final = 90.0  # a block comes at least every 60 s, so a silent event
 class RestLedger:
     """LedgerPort over HTTP. `urls` are bases such as http://127.0.0.1:8000, tried in turn."""
 
-    def __init__(self, urls: Sequence[str], *, timeout_s: float = 5.0, transport: httpx.AsyncBaseTransport | None = None):
+    def __init__(
+        self, urls: Sequence[str], *, timeout_s: float = 5.0, transport: httpx.AsyncBaseTransport | None = None
+    ):
         assert urls
         self._urls = [url.rstrip("/") for url in urls]
         self._at = 0
@@ -242,7 +244,9 @@ class RestLedger:
                 raise LedgerRefusedError("ledger.not_found", message or f"{path} does not exist")
             raise LedgerRefusedError(code or "ledger.refused", message or f"status {answer.status_code}")
         raise LedgerError(
-            "ledger.unavailable", f"no node answers: {'; '.join(reasons)}", hint="start a node, or name another in config"
+            "ledger.unavailable",
+            f"no node answers: {'; '.join(reasons)}",
+            hint="start a node, or name another in config",
         )
 
     def _away(self, node: str, reason: str) -> LedgerError:
@@ -337,9 +341,7 @@ def _device(item: dict[str, Any]) -> DeviceView:
 
 def _stream(item: dict[str, Any]) -> StreamView:
     with _checked("stream"):
-        return StreamView(
-            StreamDefinition.from_bytes(bytes.fromhex(item["definition"])), int(item["next_sequence"])
-        )
+        return StreamView(StreamDefinition.from_bytes(bytes.fromhex(item["definition"])), int(item["next_sequence"]))
 
 
 async def _server_sent(answer: httpx.Response) -> AsyncIterator[LedgerEvent]:

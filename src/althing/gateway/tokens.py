@@ -106,9 +106,7 @@ class TokenStore:
         if stamp == self._stamp:
             return
         if found.st_mode & 0o077:
-            raise SettingsError(
-                "gateway.tokens", f"{self._path} can be read by others", hint=f"chmod 600 {self._path}"
-            )
+            raise SettingsError("gateway.tokens", f"{self._path} can be read by others", hint=f"chmod 600 {self._path}")
         if found.st_size > _FILE_BYTES_MAX:
             raise SettingsError("gateway.tokens", f"{self._path} is too large to be a file of tokens")
         try:

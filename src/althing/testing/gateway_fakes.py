@@ -130,7 +130,16 @@ class FakeLedger:
         device, _, name = path.partition("/")
         address = self.known_devices[device].address
         definition = StreamDefinition(
-            1, len(self.known_streams), device, address, name, ORGANISATION, self.gateway, 0, schema or _RAW, self.time_s
+            1,
+            len(self.known_streams),
+            device,
+            address,
+            name,
+            ORGANISATION,
+            self.gateway,
+            0,
+            schema or _RAW,
+            self.time_s,
         )
         view = self.known_streams[path] = StreamView(definition, 0)
         self._emit("streams.defined", definition.id, path, self.gateway)

@@ -60,7 +60,9 @@ async def site(tmp_path: Path, *extra_nodes: str) -> AsyncIterator[Site]:
     url = await node.start()
     gateway = None
     try:
-        async with await AsyncClient.connect(url, trust=home.trust_file, signer=load_signer(home.admin_key_file)) as chain:
+        async with await AsyncClient.connect(
+            url, trust=home.trust_file, signer=load_signer(home.admin_key_file)
+        ) as chain:
             own = Key(GATEWAY_KEY.suite, GATEWAY_KEY.public)
             await chain.create_account("gateway-1", AccountKind.GATEWAY, [own])
             await chain.register_device("legacy", key=None, gateway=own.address)
@@ -96,7 +98,9 @@ def test_reading_to_proof(tmp_path: Path) -> None:
         # The first node named is not there: the next one serves.
         async with site(tmp_path, "http://127.0.0.1:9") as here:
             lines = b'[{"n":"t","v":1}]\n[{\n[{"n":"t","v":2}]\n'
-            answer = await here.post("legacy/senml", lines, content_type="application/x-ndjson", idempotency_key="day-1")
+            answer = await here.post(
+                "legacy/senml", lines, content_type="application/x-ndjson", idempotency_key="day-1"
+            )
             assert answer.status_code == 207
             first, bad, second = answer.json()["items"]
             assert (first["sequence"], bad["code"], second["sequence"]) == (0, "payload.json", 1)

@@ -66,4 +66,7 @@ def test_the_specs_code_makes_the_vectors(tmp_path: Path, cc: str) -> None:
             headers, size(len(headers)), payload, size(len(payload)), signature, room, size(2048)
         )
         assert room.raw[:count].hex() == case["message"]
-        assert own.althing_envelope(headers, size(len(headers)), payload, size(len(payload)), signature, room, size(9)) == 0
+        assert (
+            own.althing_envelope(headers, size(len(headers)), payload, size(len(payload)), signature, room, size(9))
+            == 0
+        )

@@ -34,7 +34,9 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(test())  # type: ignore[arg-type]
 
 
-def put(spool: Spool, stream: str, body: bytes, *, counter: int | None = None, key: bytes = b"") -> asyncio.Future[Outcome]:
+def put(
+    spool: Spool, stream: str, body: bytes, *, counter: int | None = None, key: bytes = b""
+) -> asyncio.Future[Outcome]:
     answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     device = stream.partition("/")[0]
     spool.adopt(stream, 0)

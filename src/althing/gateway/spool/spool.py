@@ -188,9 +188,7 @@ class Spool:
             self.index.add_counter(device, counter, stream, sequence, digest_of(body))
         elif key:
             self.index.add_key(stream, key, sequence, digest_of(body))
-        record = pack_message(
-            stream_bytes, number, sequence, arrival_ns, content_type, attested, body, counter, key
-        )
+        record = pack_message(stream_bytes, number, sequence, arrival_ns, content_type, attested, body, counter, key)
         group = self._append(record, arrival_ns)
         group.messages += 1
         group.undo.append(_Undo(stream, device, counter, key))

@@ -16,7 +16,15 @@ from althing.gateway.errors import SpoolCorruptError
 from althing.gateway.spool.segment import Position, write_atomically
 from althing.service.faultpoints import hit
 
-__all__ = ["Checkpoint", "FrozenBatch", "PipelineState", "load_checkpoint", "load_state", "save_checkpoint", "save_state"]
+__all__ = [
+    "Checkpoint",
+    "FrozenBatch",
+    "PipelineState",
+    "load_checkpoint",
+    "load_state",
+    "save_checkpoint",
+    "save_state",
+]
 
 STATE_FILE: Final = "pipeline.cbor"
 CHECKPOINT_FILE: Final = "checkpoint.cbor"
