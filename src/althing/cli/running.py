@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+from althing.service.lifecycle import stop_on_signals
 
 __all__ = ["announce", "run_daemon"]
 
@@ -24,11 +27,14 @@ def run_daemon(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, wi
 
     async def run() -> None:
         stop = asyncio.Event()
+        stop_on_signals(stop)
         if with_parent:
             loop = asyncio.get_running_loop()
 
             def watch() -> None:
-                sys.stdin.buffer.read()
+                # Not through sys.stdin: a thread inside its buffer's lock would keep the interpreter from ending.
+                while os.read(0, 4096):
+                    pass
                 loop.call_soon_threadsafe(stop.set)
 
             threading.Thread(target=watch, name="parent", daemon=True).start()

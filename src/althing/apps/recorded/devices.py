@@ -216,6 +216,7 @@ class _MqttLink:
         self._device = device
         self._five = five
         self._waiting: dict[int, tuple[int, PlannedMessage | None, str]] = {}
+        self._early: dict[int, bool] = {}
         self._unanswered: set[int] = set()
         self._sent = 0
         self._client = mqtt.Client(
@@ -253,11 +254,17 @@ class _MqttLink:
             self._device.changed.wait_for(lambda: len(self._unanswered) < IN_FLIGHT_MAX or self._device.stopping)
             if self._device.stopping:
                 return
-            # Under the lock, so that an answer on paho's thread finds its entry.
-            info = self._client.publish(f"althing/v1/{self._device.name}/{stream}", data, qos=1, properties=properties)
-            self._waiting[info.mid] = (index, planned, stream)
             self._unanswered.add(index)
             self._sent = max(self._sent, index + 1)
+        # Outside the lock: paho calls back under locks of its own, which `publish` takes too. So an answer may come
+        # before its message number is known here; it is kept until then.
+        info = self._client.publish(f"althing/v1/{self._device.name}/{stream}", data, qos=1, properties=properties)
+        with self._device.changed:
+            early = self._early.pop(info.mid, None)
+            if early is None:
+                self._waiting[info.mid] = (index, planned, stream)
+        if early is not None:
+            self._settled(index, planned, stream, accepted=early)
 
     def settle(self) -> None:
         with self._device.changed:
@@ -267,11 +274,15 @@ class _MqttLink:
         with self._device.changed:
             entry = self._waiting.pop(mid, None)
             if entry is None:
+                self._early[mid] = not reason.is_failure
                 return
-            index, planned, stream = entry
+        self._settled(*entry, accepted=not reason.is_failure)
+
+    def _settled(self, index: int, planned: PlannedMessage | None, stream: str, *, accepted: bool) -> None:
+        with self._device.changed:
             self._unanswered.discard(index)
             reached = min(self._unanswered, default=self._sent)
-        self._device.answered(index, planned, stream, accepted=not reason.is_failure)
+        self._device.answered(index, planned, stream, accepted=accepted)
         self._device.reached(reached)
 
 

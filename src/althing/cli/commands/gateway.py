@@ -97,7 +97,7 @@ def start(
         announce("ready", **found)
 
     async def main(stop: asyncio.Event) -> None:
-        await run_gateway(home, config, on_ready=ready, stop=stop if with_parent else None, drain_s=drain_s)
+        await run_gateway(home, config, on_ready=ready, stop=stop, drain_s=drain_s)
 
     run_daemon(main, with_parent=with_parent)
 

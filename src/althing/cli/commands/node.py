@@ -48,7 +48,7 @@ def start(
     configure_logs()
 
     async def main(stop: asyncio.Event) -> None:
-        await run_node(home, on_ready=lambda url: announce("ready", api=url), stop=stop if with_parent else None)
+        await run_node(home, ready=lambda process: announce("ready", api=process.url), stop=stop)
 
     run_daemon(main, with_parent=with_parent)
 
