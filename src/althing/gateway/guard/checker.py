@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing import connection
 from typing import Final
 
 import structlog
@@ -59,7 +62,8 @@ class SignatureChecker:
         if not self._processes:
             return ThreadPoolExecutor(self._workers, thread_name_prefix="signatures")
         # Spawned, not forked: a fork would copy sockets, locks and the spool's descriptor.
-        return ProcessPoolExecutor(self._processes, mp_context=multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self._processes, mp_context=context, initializer=_end_with_parent)
 
     def check(self, job: Job, answer: Answer) -> None:
         self.waiting += 1
@@ -129,3 +133,15 @@ class SignatureChecker:
 
     async def close(self) -> None:
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=False)
+
+
+def _end_with_parent() -> None:
+    """In a worker: end when the gateway is gone. The pool's queues would not tell, as each worker holds both ends."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,0 +1,329 @@
+"""A home whose node and gateway run as real child processes that a test may kill at any moment and start again.
+
+site = Site(tmp_path)                    # founds a chain
+site.start("node"); site.enrol(fleet)    # devices, streams and tokens
+site.start("gateway", fault="spool.synced:3")
+site.kill("gateway"); site.start("gateway"); site.drain()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import IO, Any, Final
+
+import httpx
+
+from althing.client import AsyncClient, Client, generate_key, load_key, load_signer, save_key
+from althing.gateway.config import GatewayPaths
+from althing.gateway.tokens import TokenStore
+from althing.node.home import Home, create_home
+from althing.protocol.address import address_of_key
+from althing.protocol.errors import AlthingError
+from althing.protocol.messages.identity import AccountKind, Key
+from althing.service.faultpoints import VARIABLE
+from althing.testing.simulator import Fleet
+
+__all__ = ["FAULTS", "Daemon", "DaemonEnded", "Site", "free_ports", "wait_until"]
+
+READY_S: Final = 60.0
+_LOG_TAIL: Final = 3000
+
+FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "node": ("solo.block_executed", "solo.block_stored", "solo.block_committed"),
+    "gateway": (
+        "spool.open_segment",
+        "spool.write",
+        "spool.fsync",
+        "spool.synced",
+        "spool.free",
+        "state.save",
+        "state.saved",
+        "checkpoint.save",
+        "checkpoint.saved",
+        "anchor.submit",
+        "anchor.submitted",
+        "anchor.committed",
+        "anchor.archived",
+        "anchor.proved",
+        "anchor.released",
+    ),
+}
+"""Fault points that a daemon passes while it works, and at which a test may have it kill itself."""
+
+_SETTINGS: Final = """
+[node.api]
+port = {node}
+[gateway]
+nodes = ["http://127.0.0.1:{node}"]
+verify_processes = {processes}
+[gateway.mqtt]
+port = {mqtt}
+[gateway.http]
+port = {http}
+[gateway.batch]
+age_s = 0.2
+messages = 200
+retry_max_s = 1.0
+[gateway.spool]
+segment_bytes = 65536
+retry_s = 1
+"""
+
+
+class DaemonEnded(AlthingError):
+    """A daemon ended before it was ready: `testing.ended`; its own error if it named one."""
+
+
+class Daemon:
+    """One `althing <noun> start` as a child process, in a process group of its own, which dies with this process."""
+
+    def __init__(self, noun: str, home: Path, log: Path, environment: Mapping[str, str]) -> None:
+        self.noun = noun
+        self._log = log
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
+                [sys.executable, "-m", "althing", noun, "start", "--home", str(home), "--with-parent"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+        self._lines: queue.Queue[bytes | None] = queue.Queue()
+        assert self.process.stdout is not None
+        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+
+    def _read(self, stdout: IO[bytes]) -> None:
+        for line in stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def ready(self) -> dict[str, Any]:
+        """Its ready line, or DaemonEnded."""
+        try:
+            line = self._lines.get(timeout=READY_S)
+        except queue.Empty:
+            self.kill()
+            raise DaemonEnded("testing.slow", f"the {self.noun} was not ready in {READY_S} s: {self.said()}") from None
+        if line is None:
+            self.process.wait()
+            raise DaemonEnded("testing.ended", f"the {self.noun} ended: {self.said()}")
+        found = json.loads(line)
+        if "error" in found:
+            raise DaemonEnded(found["error"]["code"], found["error"]["message"])
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL to the process itself; what it started has to notice."""
+        self.process.kill()
+        self._end()
+
+    def kill_all(self) -> None:
+        """SIGKILL to the whole group: the power is gone."""
+        for_all = signal.SIGKILL
+        try:
+            os.killpg(self.process.pid, for_all)
+        except ProcessLookupError:
+            pass
+        self._end()
+        wait_until(lambda: not self.group(), 10, f"processes of the {self.noun} survive SIGKILL")
+
+    def stop(self, timeout_s: float = 60) -> int:
+        """SIGTERM, and wait for its orderly end; the exit code."""
+        if self.alive:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.kill_all()
+                raise AssertionError(f"the {self.noun} did not end in {timeout_s} s: {self.said()}") from None
+        self._end()
+        return self.process.returncode
+
+    def _end(self) -> None:
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def group(self) -> list[int]:
+        """Living processes of its group, by id; zombies do not count."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) == self.process.pid and fields[0] not in "ZX":
+                found.append(int(stat.parent.name))
+        return found
+
+    def said(self) -> str:
+        """The end of its log."""
+        return self._log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Ports of a site, chosen once."""
+
+    node: int
+    mqtt: int
+    http: int
+
+
+class Site:
+    """A chain's home with its daemons. `environment` goes to every daemon. Use as a context manager."""
+
+    def __init__(self, folder: Path, *, processes: int = 0, settings: str = "") -> None:
+        self.path = folder / "home"
+        self.home: Home = create_home(
+            self.path, chain_id="faults", organisation="acme", time_s=time.time_ns() // 1_000_000_000
+        )
+        self.ports = Ports(*free_ports(3))
+        text = _SETTINGS.format(
+            node=self.ports.node, mqtt=self.ports.mqtt, http=self.ports.http, processes=processes
+        )
+        (self.path / "config.toml").write_text(text + settings)
+        self.environment: dict[str, str] = {}
+        self.tokens: dict[str, str] = {}
+        self._logs = folder / "logs"
+        self._logs.mkdir()
+        self._daemons: dict[str, Daemon] = {}
+        save_key(GatewayPaths(self.path).key, generate_key())
+
+    def __enter__(self) -> Site:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for daemon in self._daemons.values():
+            daemon.kill_all()
+
+    # --- daemons
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.ports.node}"
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.ports.http}"
+
+    @property
+    def mqtt(self) -> tuple[str, int]:
+        return "127.0.0.1", self.ports.mqtt
+
+    def daemon(self, noun: str) -> Daemon:
+        return self._daemons[noun]
+
+    def launch(self, noun: str, *, fault: str = "", environment: Mapping[str, str] | None = None) -> Daemon:
+        """Start a daemon and do not wait for it."""
+        more = {VARIABLE: fault} if fault else {}
+        log = self._logs / f"{noun}.log"
+        daemon = Daemon(noun, self.path, log, {**self.environment, **(environment or {}), **more})
+        self._daemons[noun] = daemon
+        return daemon
+
+    def start(self, noun: str, *, fault: str = "") -> bool:
+        """Start a daemon and wait until it is ready; False when its fault ended it before."""
+        daemon = self.launch(noun, fault=fault)
+        try:
+            daemon.ready()
+        except DaemonEnded:
+            if fault and daemon.process.returncode == -signal.SIGKILL:
+                return False
+            raise
+        return True
+
+    def kill(self, noun: str) -> None:
+        self._daemons[noun].kill()
+
+    def stop(self, noun: str) -> None:
+        """An orderly end, which must be one: exit code 0."""
+        daemon = self._daemons[noun]
+        code = daemon.stop()
+        assert code == 0, f"the {noun} ended with {code}: {daemon.said()}"
+
+    # --- what a test needs of the chain
+
+    def client(self) -> Client:
+        """A client that signs as the organisation and verifies what it reads."""
+        trust = self.home.trust_file
+        return Client(self.api, trust=trust, signer=load_signer(self.home.admin_key_file))
+
+    def enrol(self, fleet: Fleet) -> None:
+        """Gateway account, devices and streams on the chain; a token for each device."""
+        gateway_key = load_key(GatewayPaths(self.path).key)
+        gateway = address_of_key(gateway_key.suite, gateway_key.public)
+        signer = load_signer(self.home.admin_key_file)
+
+        async def enrol() -> None:
+            async with await AsyncClient.connect(self.api, trust=self.home.trust_file, signer=signer) as client:
+                await client.create_account(
+                    "gateway-1", AccountKind.GATEWAY, [Key(gateway_key.suite, gateway_key.public)]
+                )
+                await fleet.register(client, signer.address, gateway)
+
+        asyncio.run(enrol())
+        store = TokenStore(GatewayPaths(self.path).tokens)
+        for device in fleet.devices:
+            self.tokens[device.name] = store.add(device.name)
+
+    def gateway_status(self) -> dict[str, Any]:
+        found = httpx.get(f"{self.http}/v1/status", timeout=10).json()
+        assert isinstance(found, dict)
+        return found
+
+    def drain(self, timeout_s: float = 60) -> None:
+        """Wait until the gateway has anchored and proved all that it accepted."""
+
+        def empty() -> bool:
+            status = self.gateway_status()
+            return status["pending"]["messages"] == 0 and status["batch"] is None and status["held_messages"] == 0
+
+        wait_until(empty, timeout_s, lambda: f"the gateway does not drain: {self.gateway_status()}")
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, otherwise: str | Callable[[], str]) -> None:
+    """Look every few milliseconds; AssertionError after the time."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(otherwise() if callable(otherwise) else otherwise)
+        time.sleep(0.02)
+
+
+def free_ports(count: int, avoid: Iterable[int] = ()) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on, below those that the system gives to outgoing connections: a client
+    that tries a killed server's port again would else be able to connect to itself."""
+    random = Random(f"{os.getpid()} {time.monotonic_ns()}")
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(10_000, 32_000)
+        if port in found or port in avoid:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+    return found
