@@ -183,6 +183,24 @@ def test_the_readers_own_trust_file_decides(open_page, node_url: str, tmp_path: 
     expect(page.locator(".trust-note")).to_contain_text("your own trust file")
 
 
+def test_a_lying_node_is_noticed(open_page, node_url: str) -> None:
+    """The node hands out another message's proof, or calls a gateway's word a device's signature."""
+    stream = _streams(node_url, "gateway")
+    page = open_page()
+    page.route(f"**/v1/proofs/{stream}/3", lambda route: route.fulfill(body=_get(f"{node_url}/v1/proofs/{stream}/4")))
+    page.goto(f"{node_url}/#/streams/{stream}?proof=3")
+    expect(_verdict(page)).to_contain_text("another message")
+
+    def dress_up(route) -> None:
+        body = _get(route.request.url).replace(b'"origin": "gateway"', b'"origin": "device"')
+        route.fulfill(body=body.replace(b'"origin":"gateway"', b'"origin":"device"'), content_type="application/json")
+
+    page.route("**/messages/5", dress_up)
+    page.goto(f"{node_url}/#/streams/{stream}?proof=5")
+    expect(_verdict(page)).to_have_text("Verified in this browser")
+    expect(page.locator(".proof .badge").first).to_have_text("Attested by gateway")
+
+
 def test_a_gateways_word_is_not_shown_as_a_devices_signature(open_page, node_url: str) -> None:
     page = open_page(f"#/streams/{_streams(node_url, 'gateway')}?proof=3")
     expect(_verdict(page)).to_have_text("Verified in this browser")

@@ -55,6 +55,8 @@ class Api:
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         self.lock = threading.Condition()
+        self.organisation = format_address(chain.admin.address)
+        self.gateway = format_address(chain.gateway.address)
 
     def get(self, path: list[str], query: dict[str, str]) -> object:
         match path:
@@ -75,6 +77,10 @@ class Api:
                 return page("devices", [self.device(device) for device in self.chain.devices], query)
             case ["devices", name]:
                 return self.device(self.find(name))
+            case ["accounts", address]:
+                known = {self.organisation: "acme", self.gateway: "gateway-1"}
+                if address in known:
+                    return {"address": address, "name": known[address]}
             case ["streams"]:
                 wanted = [d for d in self.chain.devices if query.get("device", d.name) == d.name]
                 return page("streams", [self.stream(device) for device in wanted], query)
@@ -170,7 +176,7 @@ class Api:
         account = view.account(record.address)
         return {
             "name": record.name, "address": format_address(record.address),
-            "did": did("fixture-1", record.address), "organisation": "acme", "gateway": "gateway-1",
+            "did": did("fixture-1", record.address), "organisation": self.organisation, "gateway": self.gateway,
             "state": DeviceState(record.state).name.lower(), "registered_at": rfc3339(record.registered_at * NS),
             "metadata": dict(record.metadata),
             "keys": [{
@@ -184,8 +190,8 @@ class Api:
     def stream(self, device: Simulated) -> dict:
         last = self.chain.batches[-1]
         return {
-            "stream": device.path, "number": device.number, "device": device.name, "organisation": "acme",
-            "gateway": "gateway-1", "schema_version": 0,
+            "stream": device.path, "number": device.number, "device": device.name, "organisation": self.organisation,
+            "gateway": self.gateway, "schema_version": 0,
             "schema": {"content_type": "application/senml+json", "backfill": device.backfill},
             "quantities": [{"name": q.name, "unit": q.unit, "kind": "number"} for q in device.quantities],
             "next_sequence": len(device.leaves), "log_size": len(self.chain.batches),
@@ -237,7 +243,7 @@ class Api:
 
     def batch(self, item: dict) -> dict:
         return {
-            "gateway": "gateway-1", "number": item["number"], "root": item["root"].hex(), "size": item["size"],
+            "gateway": self.gateway, "number": item["number"], "root": item["root"].hex(), "size": item["size"],
             "streams": item["streams"], "height": item["height"], "time": rfc3339(item["time_s"] * NS),
             "locators": ["segment://fixture"], "transaction": item["transaction"].hex(),
         }  # fmt: skip
@@ -252,7 +258,7 @@ class Api:
             ("http", "message.too_large", "300000 bytes are more than the 262144 allowed", "lobby-1", "air", 2400),
         ]
         return [
-            {"time": rfc3339((now - ago) * NS + 125_000_000), "gateway": "gateway-1", "device": device, "stream": stream,
+            {"time": rfc3339((now - ago) * NS + 125_000_000), "gateway": self.gateway, "device": device, "stream": stream,
              "transport": transport, "code": code, "reason": reason, "hash": encode([code]).hex().ljust(64, "a"),
              "bytes": 180 + ago}
             for transport, code, reason, device, stream, ago in rows

@@ -51,7 +51,8 @@ export interface TransactionDetail {
   bundle: number;
   index: number;
   receipt: { code: string; gas_used: number; events: Json[] };
-  transaction: { messages?: Json[]; [field: string]: Json };
+  /** null when the payload could not be read. */
+  transaction: { messages?: Json[]; [field: string]: Json } | null;
 }
 
 export interface Key {
@@ -131,6 +132,8 @@ export interface Message {
   content_type: string;
   origin: Origin;
   readings: Reading[];
+  /** Why the body has no readings, if it has no readable form. */
+  unreadable?: { code: string; message: string } | null;
 }
 
 export interface Batch {
@@ -147,13 +150,19 @@ export interface Batch {
 export interface Refusal {
   time: string;
   gateway: string;
-  device: string | null;
-  stream: string | null;
+  /** As the sender named them; may be empty. */
+  device: string;
+  stream: string;
   transport: string;
   code: string;
   reason: string;
   hash: string;
   bytes: number;
+}
+
+export interface Account {
+  address: string;
+  name: string;
 }
 
 export type Page<K extends string, T> = Record<K, T[]> & { next: string | null };
@@ -229,6 +238,7 @@ export const api = {
   transaction: (id: string, signal?: AbortSignal) => json<TransactionDetail>(["transactions", id], {}, signal),
   devices: (paging: Paging, signal?: AbortSignal) => json<Page<"devices", Device>>(["devices"], { ...paging }, signal),
   device: (name: string, signal?: AbortSignal) => json<Device>(["devices", name], {}, signal),
+  account: (address: string, signal?: AbortSignal) => json<Account>(["accounts", address], {}, signal),
   streams: (paging: Paging & { device?: string }, signal?: AbortSignal) =>
     json<Page<"streams", Stream>>(["streams"], { ...paging }, signal),
   stream: (stream: string, signal?: AbortSignal) => json<Stream>(ofStream(stream), {}, signal),

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { api, type Device, type Key } from "../api/client";
 import { useResource } from "../api/resource";
+import { AccountName } from "../components/account";
 import { StateBadge } from "../components/badges";
 import { Identifier } from "../components/identifier";
 import { Facts, Heading, Panel, Table } from "../components/layout";
@@ -42,8 +43,8 @@ function DeviceTable({ devices }: { devices: readonly Device[] }): JSX.Element {
         { title: t("devices.name"), cell: (device) => <a href={href(["devices", device.name])}>{device.name}</a> },
         { title: t("devices.state"), cell: (device) => <StateBadge state={device.state} /> },
         { title: t("devices.keys"), cell: (device) => <KeySuites keys={device.keys} /> },
-        { title: t("devices.organisation"), kind: "wide", cell: (device) => device.organisation },
-        { title: t("devices.gateway"), kind: "wide", cell: (device) => device.gateway ?? "–" },
+        { title: t("devices.organisation"), kind: "wide", cell: (device) => <AccountName address={device.organisation} /> },
+        { title: t("devices.gateway"), kind: "wide", cell: (device) => <AccountName address={device.gateway} /> },
         { title: t("device.address"), kind: "wide", cell: (device) => <Identifier value={device.address} /> },
         { title: t("devices.registered"), kind: "wide", cell: (device) => <Time value={device.registered_at} /> },
       ]}
@@ -79,8 +80,8 @@ function DeviceContent({ device }: { device: Device }): JSX.Element {
       <Panel>
         <Facts
           facts={[
-            [t("devices.organisation"), device.organisation],
-            [t("devices.gateway"), device.gateway ?? "–"],
+            [t("devices.organisation"), <AccountName address={device.organisation} />],
+            [t("devices.gateway"), <AccountName address={device.gateway} />],
             [t("devices.registered"), <Time value={device.registered_at} />],
             [t("device.address"), <Identifier value={device.address} head={12} tail={8} />],
             [t("device.did"), <Identifier value={device.did} head={20} tail={6} />],

@@ -9,6 +9,7 @@ import { ProofError, verifyProof, type Verified } from "../proof/verify";
 import { ownTrust, presentTrust, type TrustText } from "../trust";
 
 export interface ProofMaterial {
+  readonly stream: string;
   readonly file: Uint8Array<ArrayBuffer>;
   readonly trust: TrustText;
   readonly message: Message;
@@ -18,6 +19,8 @@ export type Check =
   | { readonly state: "checking" }
   | { readonly state: "verified"; readonly verified: Verified; readonly trust: Trust }
   | { readonly state: "failed"; readonly step: number; readonly reason: string; readonly trust: Trust }
+  /** The proof holds, but is that of another message than the one asked for. */
+  | { readonly state: "other-message"; readonly stream: string; readonly sequence: bigint }
   | { readonly state: "trust-refused"; readonly reason: string };
 
 export function useProofMaterial(stream: string, sequence: number): Resource<ProofMaterial> {
@@ -28,7 +31,7 @@ export function useProofMaterial(stream: string, sequence: number): Resource<Pro
       presentTrust(signal),
       api.message(stream, sequence, signal),
     ]);
-    return { file, trust, message };
+    return { stream, file, trust, message };
   });
 }
 
@@ -46,7 +49,7 @@ export function useCheck(material: ProofMaterial | undefined, altered: number | 
   return done && done.of === material && done.altered === altered ? done.check : { state: "checking" };
 }
 
-function check({ file, trust }: ProofMaterial, altered: number | null): Check {
+function check({ stream, file, trust, message }: ProofMaterial, altered: number | null): Check {
   let parsed: Trust;
   try {
     parsed = parseTrust(trust.text);
@@ -55,7 +58,12 @@ function check({ file, trust }: ProofMaterial, altered: number | null): Check {
     throw error;
   }
   try {
-    return { state: "verified", verified: verifyProof(alter(file, altered), parsed), trust: parsed };
+    const verified = verifyProof(alter(file, altered), parsed);
+    const { leaf } = verified;
+    if (leaf.stream !== stream || leaf.sequence !== BigInt(message.sequence)) {
+      return { state: "other-message", stream: leaf.stream, sequence: leaf.sequence };
+    }
+    return { state: "verified", verified, trust: parsed };
   } catch (error) {
     if (error instanceof ProofError) return { state: "failed", step: error.step, reason: error.message, trust: parsed };
     throw error;

@@ -64,15 +64,10 @@ function Checked({ material, stream, index }: { material: ProofMaterial; stream:
   return (
     <>
       <Verdict check={check} altered={altered} />
+      <MessageContent check={check} />
       <MessageReadings message={message} index={index} />
       <ProofPath check={check} />
       <ProofSteps check={check} />
-      {check.state === "verified" && (
-        <details class="content" open>
-          <summary>{t("fact.content")}</summary>
-          <pre>{content(check.verified)}</pre>
-        </details>
-      )}
       <TakeAway material={material} stream={stream} sequence={message.sequence} />
       <TrustNote check={check} own={material.trust.own} />
       <p class="proof-try">
@@ -113,15 +108,36 @@ function verdictTitle(check: Check): string {
       return t("proof.verified");
     case "failed":
       return t("proof.failed", { step: check.step });
+    case "other-message":
+      return t("proof.other", { stream: check.stream, sequence: count(check.sequence, language.value) });
     case "trust-refused":
       return t("proof.trust.bad", { reason: check.reason });
   }
 }
 
+/** What the proof itself says: who vouches, and what was sent. None of it is the node's word. */
+function MessageContent({ check }: { check: Check }): JSX.Element | null {
+  if (check.state !== "verified") return null;
+  return (
+    <div class="proof-content">
+      <div class="proof-content-head">
+        <h3>{t("proof.content")}</h3>
+        <OriginBadge origin={check.verified.device ? "device" : "gateway"} />
+      </div>
+      <pre>{content(check.verified)}</pre>
+    </div>
+  );
+}
+
 function MessageReadings({ message, index }: { message: Message; index: number | null }): JSX.Element {
   return (
-    <div class="proof-message">
-      <OriginBadge origin={message.origin} />
+    <div class="proof-readings">
+      <p class="muted">{t("proof.readings")}</p>
+      {message.unreadable && (
+        <p>
+          <code class="badge badge-bad">{message.unreadable.code}</code> {message.unreadable.message}
+        </p>
+      )}
       <ul>
         {message.readings.map((reading) => (
           <li key={reading.index} class={reading.index === index ? "marked" : ""}>

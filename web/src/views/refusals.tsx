@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { api, type Refusal } from "../api/client";
+import { AccountName } from "../components/account";
 import { Identifier } from "../components/identifier";
 import { Heading, Panel, Table } from "../components/layout";
 import { Pages } from "../components/pages";
@@ -40,7 +41,7 @@ function RefusalTable({ refusals }: { refusals: readonly Refusal[] }): JSX.Eleme
         { title: t("devices.name"), cell: (refusal) => <Source refusal={refusal} /> },
         { title: t("refusals.reason"), kind: "text", cell: (refusal) => <Reason refusal={refusal} /> },
         { title: t("refusals.transport"), kind: "wide", cell: (refusal) => refusal.transport },
-        { title: t("devices.gateway"), kind: "extra", cell: (refusal) => refusal.gateway },
+        { title: t("devices.gateway"), kind: "extra", cell: (refusal) => <AccountName address={refusal.gateway} /> },
         { title: t("refusals.hash"), kind: "extra", cell: (refusal) => <Identifier value={refusal.hash} /> },
       ]}
     />

@@ -8,6 +8,7 @@ import { useResource } from "../api/resource";
 import { Chart } from "../chart/chart";
 import { loadChart, type ChartData } from "../chart/load";
 import { PRESETS, parseRange, type Range } from "../chart/range";
+import { AccountName } from "../components/account";
 import { isLoud, Flags, OriginBadge } from "../components/badges";
 import { Choice } from "../components/choice";
 import { Facts, Heading, Panel, Table } from "../components/layout";
@@ -92,8 +93,8 @@ function StreamFacts({ stream }: { stream: Stream }): JSX.Element {
         facts={[
           [t("stream.messages"), count(stream.next_sequence, language.value)],
           [t("stream.batches"), count(stream.log_size, language.value)],
-          [t("stream.owner"), stream.organisation],
-          [t("stream.gateway"), stream.gateway],
+          [t("stream.owner"), <AccountName address={stream.organisation} />],
+          [t("stream.gateway"), <AccountName address={stream.gateway} />],
           [t("stream.defined"), <Time value={stream.defined_at} />],
         ]}
       />
@@ -137,8 +138,8 @@ function Measured({ stream, quantity, time, range, chosen }: MeasuredProps): JSX
         <div class="chart-space">
           <Loaded of={chart} rows={6}>
             {(data) =>
-              data.points.length === 0 ? (
-                <Empty>{t("stream.noReadings")}</Empty>
+              data.points.length === 0 || quantity.kind !== "number" ? (
+                <Empty>{t(quantity.kind === "number" ? "stream.noReadings" : "stream.notNumbers")}</Empty>
               ) : (
                 <Chart
                   data={data}

@@ -26,7 +26,7 @@ export function TransactionView({ id }: { id: string }): JSX.Element {
 }
 
 function Content({ transaction: { height, receipt, transaction } }: { transaction: TransactionDetail }): JSX.Element {
-  const { messages, ...envelope } = transaction;
+  const { messages, ...envelope } = transaction ?? {};
   return (
     <>
       <Panel>
