@@ -15,6 +15,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -161,7 +162,10 @@ class Anchoring:
             frozen, built = done
         else:
             self._frozen_since = self._frozen_since or self._clock()
-            built = await self._thawed(frozen)
+            again = await self._thawed(frozen)
+            if again is None:
+                return
+            built = again
         # 2, 3
         height = await self._submit(frozen, built)
         # 4, 5, 6
@@ -212,14 +216,20 @@ class Anchoring:
     def _build(self, frozen: FrozenBatch) -> BuiltBatch:
         return build(self._spool.read(frozen.start, frozen.end), frozen.seed, frozen.excluded)
 
-    async def _thawed(self, frozen: FrozenBatch) -> BuiltBatch:
-        """After a restart: the frozen batch, built again from the log."""
+    async def _thawed(self, frozen: FrozenBatch) -> BuiltBatch | None:
+        """After a restart: the frozen batch, built again from the log; None when it was given up because a repair of
+        the spool changed it before it was anchored."""
         while True:
             built = await asyncio.to_thread(self._build, frozen)
             if built.batch is not None and built.batch.root == frozen.root:
                 return built
             self._raise_alarm("anchor.rebuild", "the frozen batch cannot be built again: the spool lost messages of it")
-            await asyncio.sleep(self._config.retry_max_s)
+            with suppress(LedgerError, LedgerRefusedError):
+                head = await self._ledger.gateway_head(self._registry.gateway)
+                if head.last_root != frozen.root and await self._expired(frozen):
+                    await self._unfreeze()
+                    return None
+            await asyncio.sleep(self._config.retry_s)
 
     # --- 2, 3: submit
 

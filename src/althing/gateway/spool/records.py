@@ -11,10 +11,20 @@ from typing import Final, NamedTuple
 
 from althing.gateway.errors import SpoolError
 
-__all__ = ["KIND_MESSAGE", "KIND_REFUSAL", "MessageRecord", "RefusalRecord", "pack_message", "pack_refusal", "unpack"]
+__all__ = [
+    "KIND_MESSAGE",
+    "KIND_PADDING",
+    "KIND_REFUSAL",
+    "MessageRecord",
+    "RefusalRecord",
+    "pack_message",
+    "pack_refusal",
+    "unpack",
+]
 
 KIND_MESSAGE: Final = 1
 KIND_REFUSAL: Final = 2
+KIND_PADDING: Final = 3  # fills what a repair leaves free
 
 _ATTESTED: Final = 1  # the gateway vouches, not a device's signature
 _COUNTED: Final = 2  # the counter field holds a device's counter
@@ -102,8 +112,8 @@ def pack_refusal(record: RefusalRecord) -> bytes:
     return b"".join((head, device, stream, transport, code, reason))
 
 
-def unpack(data: bytes) -> MessageRecord | RefusalRecord:
-    """The record of its bytes. They passed their checksum, so another form is another version's, or a bug."""
+def unpack(data: bytes) -> MessageRecord | RefusalRecord | None:
+    """The record of its bytes, None for padding. They passed their checksum, so another form is another version's."""
     kind = data[0]
     if kind == KIND_MESSAGE:
         _, flags, streams, types, keys, number, sequence, arrival, counter = _MESSAGE.unpack_from(data)
@@ -129,4 +139,6 @@ def unpack(data: bytes) -> MessageRecord | RefusalRecord:
             parts.append(data[at : at + length].decode(errors="replace"))
             at += length
         return RefusalRecord(arrival, parts[0], parts[1], parts[2], parts[3], parts[4], digest, size)
+    if kind == KIND_PADDING:
+        return None
     raise SpoolError("spool.version", f"a record of the unknown kind {kind}", hint="upgrade the gateway")

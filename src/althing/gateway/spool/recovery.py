@@ -141,6 +141,8 @@ def _take(found: Recovered, segment: int, group: Group) -> None:
     messages, first = 0, 0
     for data in group.records:
         record = unpack(data)
+        if record is None:
+            continue
         first = first or record.arrival_ns
         if isinstance(record, RefusalRecord):
             found.refusals.append(record)

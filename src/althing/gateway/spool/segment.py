@@ -22,6 +22,7 @@ from zlib import crc32
 from althing.gateway.errors import SpoolCorruptError, SpoolError
 
 __all__ = [
+    "GROUP_BYTES",
     "HEADER_BYTES",
     "Group",
     "Position",

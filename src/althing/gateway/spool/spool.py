@@ -331,7 +331,9 @@ class Spool:
             first = start.offset if number == start.segment else 0
             stop = end.offset if number == end.segment else None
             for record in read_records(path, first or HEADER_BYTES, stop):
-                yield unpack(record)
+                found = unpack(record)
+                if found is not None:
+                    yield found
 
     def freeze(self, frozen: FrozenBatch | None) -> None:
         """Make a frozen batch durable, or an unfrozen one forgotten. Blocks for two fsyncs: run it in a thread."""
