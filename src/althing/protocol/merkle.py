@@ -111,7 +111,8 @@ def verify_consistency(old_root: bytes, old_size: int, new_root: bytes, new_size
     if not 0 <= old_size <= new_size or len(path) > 2 * MERKLE_PATH_MAX or any(len(node) != 32 for node in path):
         raise MerkleError("merkle.consistency", "sizes or path are out of range")
     if old_size == new_size or old_size == 0:
-        expected = old_root == (new_root if old_size else EMPTY_ROOT) and not path
+        expected = old_root == (EMPTY_ROOT if old_size == 0 else new_root) and not path
+        expected = expected and (new_size > 0 or new_root == EMPTY_ROOT)
         if not expected:
             raise MerkleError("merkle.consistency", "equal or empty trees need equal roots and no path")
         return

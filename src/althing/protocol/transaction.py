@@ -89,7 +89,7 @@ def _from_item(item: Item) -> Transaction:
             bytes() as nonce,
             list() as messages,
         ]:
-            if version != _VERSION:
+            if type(version) is not int or version != _VERSION:
                 raise EncodingError("tx.version", f"transaction version {version} is not known here", hint="upgrade")
             if len(messages) > TX_MESSAGES_MAX:
                 raise EncodingError("tx.messages", f"a transaction has at most {TX_MESSAGES_MAX} messages")
