@@ -33,4 +33,6 @@ def genesis_of_app_state(data: bytes) -> Genesis:
         encoded = bytes.fromhex(data[1:-1].decode("ascii"))
     except ValueError as exc:
         raise EncodingError("genesis.form", "app_state is a JSON string of hexadecimal digits") from exc
+    if encoded.hex().encode("ascii") != data[1:-1]:
+        raise EncodingError("genesis.form", "app_state is written in lower case and without spaces")
     return Genesis.from_bytes(encoded)

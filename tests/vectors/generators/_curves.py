@@ -5,6 +5,7 @@ Nothing here comes from the library that the project verifies with, so the vecto
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256, sha512
 
 Point = tuple[int, int]
@@ -67,6 +68,7 @@ def ed_decode(data: bytes) -> Point | None:
     return None if x is None else (x, y)
 
 
+@cache
 def torsion() -> list[Point]:
     """The eight points of small order, by multiples of one of order eight."""
     for y in range(2, 1000):
