@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from althing.protocol.errors import PayloadError
@@ -22,6 +23,7 @@ class ContentType:
     backfill: bool = False
 
 
+@lru_cache(maxsize=1024)  # every message names one, nearly always the same few
 def parse_content_type(written: str) -> ContentType:
     """A content type (RFC 9110 §8.3.1). `charset` may only be utf-8; parameters that are not known are ignored."""
     if len(written) > CONTENT_TYPE_CHARS_MAX:
