@@ -8,6 +8,7 @@ import { bytes, unit } from "../src/format/number";
 import { dateTime, fromNanoseconds, milliseconds, span } from "../src/format/time";
 import { en } from "../src/i18n/en";
 import { zhCN } from "../src/i18n/zh-CN";
+import { messageSummary } from "../src/views/message-summary";
 import { anchorRate } from "../src/views/anchor-rate";
 
 function reading(seconds: number, number: number | null, flags: string[] = []): Reading {
@@ -86,6 +87,10 @@ describe("rate of anchoring", () => {
   test("counts only the span it knows where older batches were not asked for", () => {
     expect(anchorRate([batch("2026-01-01T00:09:58Z", 10), batch("2026-01-01T00:09:50Z", 10)], end, false).messagesPerSecond).toBe(2);
   });
+});
+
+test("types of messages are summed up", () => {
+  expect(messageSummary(["a.b", "c.d", "a.b"])).toBe("a.b ×2, c.d");
 });
 
 describe("forms", () => {

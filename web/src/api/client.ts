@@ -94,6 +94,7 @@ export interface Stream {
   next_sequence: number;
   log_size: number;
   defined_at: string;
+  last_anchor: { height: number; time: string } | null;
 }
 
 export type Origin = "device" | "gateway";
@@ -189,19 +190,26 @@ export class Problem extends Error {
 
 type Query = Readonly<Record<string, string | number | undefined>>;
 
-async function request(path: readonly (string | number)[], query: Query, accept: string, signal?: AbortSignal): Promise<Response> {
+type Path = readonly (string | number)[];
+
+/** The answer's body as `read` takes it. A connection that ends within the body counts as none. */
+async function request<T>(path: Path, query: Query, accept: string, read: (body: Response) => Promise<T>, signal?: AbortSignal): Promise<T> {
   const given = Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
   const search = new URLSearchParams(given).toString();
   const url = `/v1/${path.map((part) => encodeURIComponent(part)).join("/")}${search && `?${search}`}`;
-  let response: Response;
   try {
-    response = await fetch(url, { headers: { Accept: accept }, ...(signal && { signal }) });
+    const response = await fetch(url, { headers: { Accept: accept }, ...(signal && { signal }) });
+    if (!response.ok) throw await problem(response);
+    return await read(response);
   } catch (error) {
-    if (error instanceof TypeError) throw new Problem("page.unreachable", "", "", 0);
+    if (error instanceof TypeError) throw unreachable();
     throw error;
   }
-  if (!response.ok) throw await problem(response);
-  return response;
+}
+
+/** What `fetch` and `import` mean by a TypeError: nobody answered. */
+export function unreachable(): Problem {
+  return new Problem("page.unreachable", "", "", 0);
 }
 
 async function problem(response: Response): Promise<Problem> {
@@ -214,9 +222,8 @@ async function problem(response: Response): Promise<Problem> {
   );
 }
 
-async function json<T>(path: readonly (string | number)[], query: Query = {}, signal?: AbortSignal): Promise<T> {
-  const response = await request(path, query, "application/json", signal);
-  return (await response.json()) as T;
+function json<T>(path: Path, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  return request(path, query, "application/json", (response) => response.json() as Promise<T>, signal);
 }
 
 function ofStream(stream: string, ...rest: (string | number)[]): (string | number)[] {
@@ -252,18 +259,9 @@ export const api = {
   refusals: (paging: Paging, signal?: AbortSignal) => json<Page<"refusals", Refusal>>(["refusals"], { ...paging }, signal),
 
   /** The proof file, byte for byte. */
-  async proof(stream: string, sequence: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
-    const response = await request(["proofs", ...stream.split("/"), sequence], {}, "application/cbor", signal);
-    return new Uint8Array(await response.arrayBuffer());
-  },
+  proof: (stream: string, sequence: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> =>
+    request(["proofs", ...stream.split("/"), sequence], {}, "application/cbor", async (body) => new Uint8Array(await body.arrayBuffer()), signal),
 
   /** The text of the node's trust file. */
-  async trust(signal?: AbortSignal): Promise<string> {
-    const response = await request(["trust"], {}, "application/json", signal);
-    return response.text();
-  },
+  trust: (signal?: AbortSignal) => request(["trust"], {}, "application/json", (body) => body.text(), signal),
 };
-
-export function proofUrl(stream: string, sequence: number): string {
-  return `/v1/proofs/${[...stream.split("/"), sequence].map((part) => encodeURIComponent(part)).join("/")}`;
-}

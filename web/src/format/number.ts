@@ -15,7 +15,7 @@ export function bytes(size: number, language: string): string {
 }
 
 /** SenML's unit codes in the form people write; others stand as they are. */
-const SIGNS: Readonly<Record<string, string>> = { Cel: "°C", "%RH": "% RH", "m/s2": "m/s²", m2: "m²", m3: "m³", Ohm: "Ω" };
+const SIGNS: Readonly<Record<string, string>> = { Cel: "°C", degF: "°F", "%RH": "% RH", "m/s2": "m/s²", m2: "m²", m3: "m³", Ohm: "Ω" };
 
 export function unit(code: string): string {
   return SIGNS[code] ?? code;

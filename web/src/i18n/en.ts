@@ -72,6 +72,7 @@ export const en = {
   "stream.latest": "Latest readings",
   "stream.stream": "Stream",
   "stream.noQuantities": "This stream declares no quantities; its messages are kept as they came.",
+  "stream.raw": "kept as it came",
   "stream.notNumbers": "This quantity is not a number, so there is no chart. Its readings stand below.",
   "stream.noReadings": "No readings in this range.",
 

@@ -73,6 +73,7 @@ export const zhCN: Readonly<Record<TextKey, string>> = {
   "stream.defined": "定义时间",
   "stream.latest": "最新读数",
   "stream.stream": "数据流",
+  "stream.raw": "按原样保存",
   "stream.noQuantities": "该数据流没有声明物理量，消息按原样保存。",
   "stream.notNumbers": "该物理量不是数字，没有图表。读数见下方。",
   "stream.noReadings": "此范围内没有读数。",

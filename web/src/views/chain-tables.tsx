@@ -10,6 +10,7 @@ import { bytes, count } from "../format/number";
 import { t } from "../i18n";
 import { href } from "../route";
 import { language } from "../settings";
+import { messageSummary } from "./message-summary";
 
 function number(value: number): string {
   return count(value, language.value);
@@ -61,7 +62,7 @@ export function TransactionTable({ transactions }: { transactions: readonly Tran
       id={(transaction) => transaction.id}
       columns={[
         { title: t("tx.id"), cell: (tx) => <Identifier value={tx.id} href={href(["transactions", tx.id])} /> },
-        { title: t("tx.messages"), cell: (tx) => <code>{tx.messages.join(", ")}</code> },
+        { title: t("tx.messages"), kind: "text", cell: (tx) => <code>{messageSummary(tx.messages)}</code> },
         { title: t("tx.result"), cell: (tx) => <CodeBadge code={tx.code} /> },
         { title: t("tx.block"), kind: "number", cell: (tx) => <BlockLink height={tx.height} /> },
         { title: t("tx.gas"), kind: "number wide", cell: (tx) => number(tx.gas_used) },

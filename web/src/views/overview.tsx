@@ -1,7 +1,7 @@
 /** The chain at one glance, live. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { api, type Batch, type Status } from "../api/client";
+import { api, type Batch, type Status, type Stream } from "../api/client";
 import { useResource } from "../api/resource";
 import { Identifier } from "../components/identifier";
 import { Panel } from "../components/layout";
@@ -19,6 +19,8 @@ import { StreamCards } from "./streams";
 const BATCHES = 200;
 const SHOWN = 8;
 const STREAMS = 6;
+/** Among so many, those that measure something and have begun are shown first. */
+const STREAMS_ASKED = 50;
 const COUNTED_MAX = 1000;
 /** Devices come and go slowly: they are counted at every tenth beat. */
 const COUNT_BEATS = 10;
@@ -28,7 +30,7 @@ export function OverviewView(): JSX.Element {
   const status = useResource("status", (signal) => api.status(signal), version);
   const batches = useResource("batches", (signal) => api.batches({ limit: BATCHES }, signal), version);
   const blocks = useResource("blocks", (signal) => api.blocks({ limit: SHOWN }, signal), version);
-  const streams = useResource("streams", (signal) => api.streams({ limit: STREAMS }, signal), version);
+  const streams = useResource("streams", (signal) => api.streams({ limit: STREAMS_ASKED }, signal), version);
   const counts = useResource("counts", (signal) => countAll(signal), Math.floor(version / COUNT_BEATS));
   return (
     <>
@@ -50,7 +52,7 @@ export function OverviewView(): JSX.Element {
         )}
       </Loaded>
       <Panel title={t("nav.streams")} more={<a href={href(["streams"])}>{t("overview.all")}</a>}>
-        <Loaded of={streams}>{(page) => (page.streams.length === 0 ? <Empty /> : <StreamCards streams={page.streams} />)}</Loaded>
+        <Loaded of={streams}>{(page) => (page.streams.length === 0 ? <Empty /> : <StreamCards streams={liveliest(page.streams)} />)}</Loaded>
       </Panel>
       <div class="columns">
         <Panel title={t("overview.blocks")} more={<a href={href(["blocks"])}>{t("overview.all")}</a>}>
@@ -64,6 +66,11 @@ export function OverviewView(): JSX.Element {
       </div>
     </>
   );
+}
+
+function liveliest(streams: readonly Stream[]): Stream[] {
+  const rank = (stream: Stream): number => (stream.next_sequence === 0 ? 2 : stream.quantities.length === 0 ? 1 : 0);
+  return streams.toSorted((a, b) => rank(a) - rank(b)).slice(0, STREAMS);
 }
 
 interface Counts {

@@ -1,8 +1,8 @@
 /** From a point to its proof: the check, its steps, and everything needed to repeat it elsewhere. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { JSX } from "preact";
-import { proofUrl, type Message } from "../api/client";
+import type { Message } from "../api/client";
 import { Flags, OriginBadge } from "../components/badges";
 import { CheckIcon, CrossIcon, DownloadIcon, ShieldIcon } from "../components/icons";
 import { CopyButton } from "../components/identifier";
@@ -152,17 +152,20 @@ function MessageReadings({ message, index }: { message: Message; index: number |
   );
 }
 
+/** The very bytes that were checked, not another answer of the node. */
 function TakeAway({ material, stream, sequence }: { material: ProofMaterial; stream: string; sequence: number }): JSX.Element {
-  const name = `${stream.replace("/", "-")}-${sequence}.cbor`;
+  const proof = useFile(material.file, "application/cbor");
+  const trust = useFile(material.trust.text, "application/json");
+  const name = `${stream.replace("/", ".")}.${sequence}.proof.cbor`;
   const command = `althing proof verify ${name} --trust trust.json`;
   return (
     <section class="take-away">
       <div class="buttons">
-        <a class="button button-main" href={proofUrl(stream, sequence)} download={name}>
+        <a class="button button-main" href={proof} download={name}>
           <DownloadIcon />
           {t("proof.download")}
         </a>
-        <a class="button" href={textUrl(material.trust.text)} download="trust.json">
+        <a class="button" href={trust} download="trust.json">
           <DownloadIcon />
           {t("proof.downloadTrust")}
         </a>
@@ -176,8 +179,11 @@ function TakeAway({ material, stream, sequence }: { material: ProofMaterial; str
   );
 }
 
-function textUrl(text: string): string {
-  return `data:application/json;charset=utf-8,${encodeURIComponent(text)}`;
+/** An address within the browser for content that is already here. */
+function useFile(content: Uint8Array<ArrayBuffer> | string, type: string): string {
+  const url = useMemo(() => URL.createObjectURL(new Blob([content], { type })), [content, type]);
+  useEffect(() => () => URL.revokeObjectURL(url), [url]);
+  return url;
 }
 
 function TrustNote({ check, own }: { check: Check; own: boolean }): JSX.Element {

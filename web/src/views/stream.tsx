@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { useCallback, useEffect } from "preact/hooks";
 import type { JSX } from "preact";
-import { api, type Quantity, type Reading, type Stream, type TimeBasis } from "../api/client";
+import { Problem, api, unreachable, type Quantity, type Reading, type Stream, type TimeBasis } from "../api/client";
 import { useResource } from "../api/resource";
 import { Chart } from "../chart/chart";
 import { loadChart, type ChartData } from "../chart/load";
@@ -12,7 +12,7 @@ import { AccountName } from "../components/account";
 import { isLoud, Flags, OriginBadge } from "../components/badges";
 import { Choice } from "../components/choice";
 import { Facts, Heading, Panel, Table } from "../components/layout";
-import { Empty, Loaded } from "../components/states";
+import { Empty, Loaded, ProblemNote } from "../components/states";
 import { Time } from "../components/time";
 import { count, unit } from "../format/number";
 import { rfc3339, span } from "../format/time";
@@ -38,14 +38,20 @@ function chosenIn(query: Readonly<Record<string, string>>): Chosen | null {
 }
 
 /** The panel brings the curve arithmetic with it, so it is fetched when the first proof is opened. */
-const panel = signal<typeof ProofPanel | null>(null);
+const panel = signal<typeof ProofPanel | Problem | null>(null);
 
 async function loadPanel(): Promise<void> {
-  panel.value ??= (await import("./proof-panel")).ProofPanel;
+  if (typeof panel.value === "function") return;
+  try {
+    panel.value = (await import("./proof-panel")).ProofPanel;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    panel.value = unreachable();
+  }
 }
 
-function openProof(sequence: number, index: number): void {
-  setQuery({ proof: String(sequence), reading: String(index) });
+function openProof(sequence: number, index: number | null): void {
+  setQuery({ proof: String(sequence), reading: index === null ? undefined : String(index) });
 }
 
 export function StreamView({ stream }: { stream: string }): JSX.Element {
@@ -75,13 +81,21 @@ export function StreamView({ stream }: { stream: string }): JSX.Element {
           if (selection) return <Measured stream={loaded} {...selection} chosen={chosen} />;
           return (
             <>
-              <Empty>{t("stream.noQuantities")}</Empty>
               <StreamFacts stream={loaded} />
+              <Panel title={t("stream.messages")}>
+                <Empty>{t("stream.noQuantities")}</Empty>
+                <RawMessages stream={loaded} chosen={chosen} />
+              </Panel>
             </>
           );
         }}
       </Loaded>
-      {chosen && Proof && <Proof stream={stream} sequence={chosen.sequence} index={chosen.index} onClose={close} />}
+      {chosen && typeof Proof === "function" && <Proof stream={stream} sequence={chosen.sequence} index={chosen.index} onClose={close} />}
+      {chosen && Proof instanceof Problem && (
+        <aside class="proof">
+          <ProblemNote problem={Proof} onRetry={() => void loadPanel()} />
+        </aside>
+      )}
     </div>
   );
 }
@@ -162,6 +176,36 @@ function Measured({ stream, quantity, time, range, chosen }: MeasuredProps): JSX
         </Loaded>
       </Panel>
     </>
+  );
+}
+
+/** Without quantities there is no value to show; the proof shows the content. */
+function RawMessages({ stream, chosen }: { stream: Stream; chosen: Chosen | null }): JSX.Element {
+  const newest = Array.from({ length: Math.min(LATEST, stream.next_sequence) }, (_, back) => stream.next_sequence - 1 - back);
+  return (
+    <Table
+      label={t("stream.messages")}
+      rows={newest}
+      id={(sequence) => sequence}
+      marked={(sequence) => sequence === chosen?.sequence}
+      columns={[
+        { title: t("reading.sequence"), cell: (sequence) => count(sequence, language.value) },
+        { title: t("reading.proof"), cell: (sequence) => <ProofButton sequence={sequence} index={null} /> },
+      ]}
+    />
+  );
+}
+
+function ProofButton({ sequence, index }: { sequence: number; index: number | null }): JSX.Element {
+  return (
+    <button
+      type="button"
+      class="button button-small"
+      aria-label={t("reading.openProof", { sequence })}
+      onClick={() => openProof(sequence, index)}
+    >
+      {t("reading.proof")}
+    </button>
   );
 }
 
@@ -256,16 +300,7 @@ function Readings({ rows, chosen }: { rows: readonly Reading[]; chosen: Chosen |
         { title: t("reading.origin"), kind: "extra", cell: (row) => <OriginBadge origin={row.origin} /> },
         {
           title: t("reading.proof"),
-          cell: (row) => (
-            <button
-              type="button"
-              class="button button-small"
-              aria-label={t("reading.openProof", { sequence: row.sequence })}
-              onClick={() => openProof(row.sequence, row.index)}
-            >
-              {t("reading.proof")}
-            </button>
-          ),
+          cell: (row) => <ProofButton sequence={row.sequence} index={row.index} />,
         },
       ]}
     />

@@ -48,7 +48,7 @@ function StreamCard({ stream }: { stream: Stream }): JSX.Element {
   const trend = useResource(
     `${stream.stream}/${String(seen)}`,
     async (signal) => {
-      if (!seen || !quantity) return [];
+      if (!seen || !quantity || stream.next_sequence === 0) return [];
       const selection = { time: "arrival", quantity: quantity.name, order: "desc", limit: TREND_READINGS } as const;
       return (await api.readings(stream.stream, selection, signal)).readings;
     },
@@ -64,16 +64,24 @@ function StreamCard({ stream }: { stream: Stream }): JSX.Element {
       </span>
       <Sparkline values={readings.map(({ number }) => number).reverse()} />
       <span class="card-value">
-        <strong>{last ? (last.value ?? t("reading.none")) : "–"}</strong>{" "}
-        <span class="muted">{last?.value ? unit(last.unit) : ""}</span>
+        {last ? (
+          <>
+            <strong>{last.value ?? t("reading.none")}</strong> <span class="muted">{last.value !== null && unit(last.unit)}</span>
+          </>
+        ) : (
+          <span class="muted">{stream.next_sequence === 0 && t("state.empty")}</span>
+        )}
       </span>
       <span class="card-foot muted">
+        <span>{quantity ? quantity.name + (stream.quantities.length > 1 ? ` +${stream.quantities.length - 1}` : "") : t("stream.raw")}</span>
         <span>
-          {quantity?.name ?? ""}
-          {stream.quantities.length > 1 && ` +${stream.quantities.length - 1}`}
-        </span>
-        <span>
-          {count(stream.next_sequence, language.value)} · {last ? <Ago value={last.arrival_time} /> : "–"}
+          {count(stream.next_sequence, language.value)}
+          {stream.last_anchor && (
+            <>
+              {" · "}
+              <Ago value={stream.last_anchor.time} />
+            </>
+          )}
         </span>
       </span>
       <span class="card-badge">{last && <OriginBadge origin={last.origin} />}</span>
