@@ -9,6 +9,7 @@ from functools import cache
 from hashlib import sha256, sha512
 
 Point = tuple[int, int]
+Extended = tuple[int, int, int, int]
 
 # --- edwards25519 -------------------------------------------------------------------------------------------------
 
@@ -30,20 +31,34 @@ def _x(y: int, sign: int) -> int | None:
 
 
 def ed_add(a: Point, b: Point) -> Point:
-    k = D * a[0] * b[0] * a[1] * b[1] % P
-    x = (a[0] * b[1] + b[0] * a[1]) * pow(1 + k, -1, P)
-    y = (a[1] * b[1] + a[0] * b[0]) * pow(1 - k, -1, P)
-    return x % P, y % P
+    return _affine(_add(_extended(a), _extended(b)))
 
 
 def ed_mul(n: int, point: Point) -> Point:
-    result = NEUTRAL
+    result, power = _extended(NEUTRAL), _extended(point)
     while n:
         if n & 1:
-            result = ed_add(result, point)
-        point = ed_add(point, point)
+            result = _add(result, power)
+        power = _add(power, power)
         n >>= 1
-    return result
+    return _affine(result)
+
+
+def _extended(point: Point) -> Extended:
+    return point[0], point[1], 1, point[0] * point[1] % P
+
+
+def _affine(point: Extended) -> Point:
+    inverse = pow(point[2], -1, P)
+    return point[0] * inverse % P, point[1] * inverse % P
+
+
+def _add(a: Extended, b: Extended) -> Extended:
+    """RFC 8032 §5.1.4, which holds for every pair of points."""
+    u, v = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    c, d = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    e, f, g, h = v - u, d - c, d + c, v + u
+    return e * f % P, g * h % P, f * g % P, e * h % P
 
 
 def _base() -> Point:
