@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
 from althing import __version__
@@ -72,10 +73,8 @@ def build_app(api: Api | None = None) -> FastAPI:
     )
     app.state.api = api
     install_problems(app)
-    v1 = APIRouter(prefix="/v1", responses=RESPONSES)
     for resource in _RESOURCES:
-        v1.include_router(resource)
-    app.include_router(v1)
+        app.include_router(resource, responses=RESPONSES)
     app.include_router(health.router)
     app.mount("/", Page(static_directory()), name="page")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -115,7 +114,12 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = Problem.model_json_schema()
+        # These are named by hand, where an answer has several forms or leaves without a model.
+        _, own = models_json_schema(
+            [(model, "serialization") for model in (Problem, proofs.ProofAnswer, transactions.SubmitAnswer)],
+            ref_template="#/components/schemas/{model}",
+        )
+        schemas.update(own["$defs"])
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         for path in document["paths"].values():

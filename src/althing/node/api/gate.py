@@ -15,7 +15,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from althing.node.api.limits import BODY_BYTES_MAX, BODY_S, URL_BYTES_MAX
-from althing.node.api.problems import problem_response
+from althing.node.api.problems import SlowBodyError, TooLargeError, problem_response
 
 __all__ = ["Gate"]
 
@@ -26,11 +26,10 @@ _SECURITY: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 
+_TOO_LARGE: Final = f"a request has at most {BODY_BYTES_MAX} bytes"
+_SEND_LESS: Final = "send less at a time"
+
 Observe = Callable[[str, str, int, float], None]
-
-
-class _TooLarge(Exception):  # noqa: N818 (travels only inside this file)
-    pass
 
 
 class Gate:
@@ -50,12 +49,11 @@ class Gate:
             return
         began = time.perf_counter()
         status = 500
-        started = False
 
         async def sending(message: Message) -> None:
-            nonlocal status, started
+            nonlocal status
             if message["type"] == "http.response.start":
-                status, started = message["status"], True
+                status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *_SECURITY]
             await send(message)
 
@@ -64,17 +62,7 @@ class Gate:
             if refusal is not None:
                 await refusal(scope, receive, sending)
                 return
-            body = _Body(receive)
-            try:
-                await self._app(scope, body.receive, sending)
-            except _TooLarge:
-                if not started:
-                    await _too_large()(scope, receive, sending)
-            except TimeoutError:
-                if started or not body.late:
-                    raise
-                late = problem_response(408, "api.slow_body", f"the body did not arrive within {BODY_S} s")
-                await late(scope, receive, sending)
+            await self._app(scope, _Body(receive).receive, sending)
         finally:
             route = scope.get("route")
             self._observe(getattr(route, "path", "other"), scope["method"], status, time.perf_counter() - began)
@@ -102,7 +90,7 @@ class Gate:
                 )
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 12 or int(length) > BODY_BYTES_MAX:
-            return _too_large()
+            return problem_response(413, "api.too_large", _TOO_LARGE, _SEND_LESS)
         return None
 
     def _guarded(self, path: str) -> bool:
@@ -120,7 +108,6 @@ class _Body:
         self._size = 0
         self._deadline: float | None = None
         self._whole = False
-        self.late = False
 
     async def receive(self) -> Message:
         if self._whole:
@@ -131,21 +118,14 @@ class _Body:
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
-        except TimeoutError:
-            self.late = True
-            raise
+        except TimeoutError as exc:
+            raise SlowBodyError("api.slow_body", f"the body did not arrive within {BODY_S} s") from exc
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
             if self._size > BODY_BYTES_MAX:
-                raise _TooLarge
+                raise TooLargeError("api.too_large", _TOO_LARGE, hint=_SEND_LESS)
         return message
-
-
-def _too_large() -> ASGIApp:
-    return problem_response(
-        413, "api.too_large", f"a request has at most {BODY_BYTES_MAX} bytes", "send less at a time"
-    )
 
 
 def _name(host: bytes) -> str:

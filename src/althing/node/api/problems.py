@@ -21,6 +21,7 @@ __all__ = [
     "NotThereError",
     "ParameterError",
     "Problem",
+    "SlowBodyError",
     "TooLargeError",
     "install_problems",
     "problem_response",
@@ -61,6 +62,12 @@ class TooLargeError(AlthingError):
     """More than one request may carry: `api.too_large`."""
 
     http_status = 413
+
+
+class SlowBodyError(AlthingError):
+    """A body takes too long to arrive: `api.slow_body`."""
+
+    http_status = 408
 
 
 class Problem(BaseModel):

@@ -39,33 +39,34 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._api.metrics.event_clients += 1
+        sending = asyncio.create_task(self._send_all(send))
+        others = {asyncio.create_task(_gone(receive)), asyncio.create_task(self._stopping())}
         try:
-            async with asyncio.TaskGroup() as tasks:
-                ends = [
-                    tasks.create_task(_gone(receive)),
-                    tasks.create_task(self._stopping()),
-                    tasks.create_task(self._send_all(send)),
-                ]
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                for task in ends:
-                    task.cancel()
+            await asyncio.wait({sending, *others}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for task in (sending, *others):
+                task.cancel()
+            await asyncio.wait({sending, *others})
             self._api.metrics.event_clients -= 1
+        if not sending.cancelled():
+            sending.result()
+        elif self._api.stopping.is_set():
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _stopping(self) -> None:
         await self._api.stopping.wait()
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-        # At once, so that a client knows that it is connected before anything happens.
-        await _bounded(send, b"retry: 1000\n\n")
         try:
+            # At once, so that a client knows that it is connected before anything happens.
+            await _bounded(send, b"retry: 1000\n\n")
             await self._follow(send)
         except TimeoutError:
-            return  # it reads nothing; it may come again with its cursor
+            _log.info("a follower of the events reads too slowly and is cut off")
         except AlthingError as exc:
             _log.info("an event stream ended", code=exc.code, reason=exc.message)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _follow(self, send: Send) -> None:
         height, index = self._after

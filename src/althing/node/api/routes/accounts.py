@@ -17,7 +17,7 @@ from althing.protocol.messages.identity import KeyEntry
 
 __all__ = ["KeyAnswer", "keys_json", "router"]
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(prefix="/v1", tags=["accounts"])
 
 Address = Annotated[str, Path(min_length=41, max_length=41, examples=["al1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnxyxc7c"])]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from althing.node.api.context import Api, Context
 from althing.node.api.limits import ENTRIES_MAX, PAGE_DEFAULT
@@ -18,10 +18,30 @@ from althing.protocol.transaction import parse_transaction
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["batches"])
+router = APIRouter(prefix="/v1", tags=["batches"])
 
 
 class BatchSummary(BaseModel):
+    """An anchored batch."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "gateway": "al1stecpf6y4j4dm8musms7c2j3hy2sa52cgxy4es",
+                    "number": 7,
+                    "root": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
+                    "size": 250,
+                    "streams": 3,
+                    "height": 42,
+                    "time": "2026-01-31T12:00:00.25Z",
+                    "locators": ["batch:5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f"],
+                    "transaction": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
+                }
+            ]
+        }
+    )
+
     gateway: str
     number: int = Field(description="Counts the gateway's anchors from 0")
     root: str

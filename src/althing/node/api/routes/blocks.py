@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from althing.node.api.context import Api, Context
 from althing.node.api.limits import PAGE_DEFAULT
@@ -16,10 +16,28 @@ from althing.protocol.block import BlockId, Commit, Header
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["blocks"])
+router = APIRouter(prefix="/v1", tags=["blocks"])
 
 
 class BlockSummary(BaseModel):
+    """A block in a list."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "height": 42,
+                    "hash": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
+                    "time": "2026-01-31T12:00:00.25Z",
+                    "app_hash": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
+                    "proposer": "0211346d0f608a87356dfb9e09240a08f6e8c342",
+                    "transactions": 3,
+                    "bytes": 2180,
+                }
+            ]
+        }
+    )
+
     height: int
     hash: str
     time: str

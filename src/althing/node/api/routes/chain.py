@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from althing import __version__
@@ -17,7 +17,7 @@ from althing.protocol.trust import format_trust
 
 __all__ = ["CBOR", "Height", "router", "wants_json"]
 
-router = APIRouter(tags=["chain"])
+router = APIRouter(prefix="/v1", tags=["chain"])
 
 CBOR = "application/cbor"
 Height = Annotated[int, Path(ge=0, lt=2**62)]
@@ -25,6 +25,28 @@ Height = Annotated[int, Path(ge=0, lt=2**62)]
 
 class Status(BaseModel):
     """Where the node stands."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "chain_id": "demo-1",
+                    "genesis_hash": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
+                    "height": 42,
+                    "block_hash": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
+                    "block_time": "2026-01-31T12:00:00.25Z",
+                    "app_hash": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
+                    "state_height": 42,
+                    "engine": "solo",
+                    "phase": "running",
+                    "version": "0.1.0",
+                    "node": "al1pevt0ee5yaaq0l5z75arg0p9gsk52vz9afuxej",
+                    "pool_count": 0,
+                    "base_height": 1,
+                }
+            ]
+        }
+    )
 
     chain_id: str = Field(examples=["demo-1"])
     genesis_hash: str

@@ -19,7 +19,7 @@ from althing.protocol.messages.devices import Device
 
 __all__ = ["Named", "matching_account", "router"]
 
-router = APIRouter(tags=["devices"])
+router = APIRouter(prefix="/v1", tags=["devices"])
 
 Named = Annotated[str, Path(min_length=1, max_length=63, examples=["pump-1"])]
 _CHUNK = 500  # records read at a time while filtering

@@ -15,7 +15,7 @@ from althing.protocol.errors import UnavailableError
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["events"])
+router = APIRouter(prefix="/v1", tags=["events"])
 
 _CURSOR: Final = re.compile(r"([0-9]{1,18}):([0-9]{1,18})")
 _END_OF_HEIGHT: Final = 2**62

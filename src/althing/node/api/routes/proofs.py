@@ -24,9 +24,9 @@ from althing.protocol.messages.identity import Account
 from althing.protocol.messages.streams import AnchorRow, StreamDefinition, StreamHead
 from althing.protocol.proof import parse_proof
 
-__all__ = ["router"]
+__all__ = ["ProofAnswer", "router"]
 
-router = APIRouter(tags=["proofs"])
+router = APIRouter(prefix="/v1", tags=["proofs"])
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 

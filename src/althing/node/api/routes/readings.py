@@ -6,7 +6,7 @@ import base64
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from althing.archive.query import AsOf, ReadingRow, ReadingsQuery, SeriesQuery, parse_axis
 from althing.archive.reader import ArchivedMessage
@@ -27,7 +27,7 @@ from althing.protocol.timestamps import parse_time
 
 __all__ = ["Sequence", "router"]
 
-router = APIRouter(tags=["readings"])
+router = APIRouter(prefix="/v1", tags=["readings"])
 
 TimeBasis = Annotated[
     Literal["device", "arrival", "block"], Query(description="By which time readings are placed and ordered")
@@ -42,6 +42,28 @@ Sequence = Annotated[int, Path(ge=0, lt=2**62)]
 
 class ReadingAnswer(BaseModel):
     """One reading. Its address is (stream, sequence, index, quantity)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "stream": "pump-1/temperature",
+                    "sequence": 17,
+                    "index": 0,
+                    "quantity": "temperature",
+                    "kind": "number",
+                    "value": "20.50",
+                    "number": 20.5,
+                    "unit": "Cel",
+                    "device_time": "2026-01-31T11:59:58Z",
+                    "arrival_time": "2026-01-31T11:59:59.1Z",
+                    "block_time": "2026-01-31T12:00:00.25Z",
+                    "flags": [],
+                    "origin": "device",
+                }
+            ]
+        }
+    )
 
     stream: str
     sequence: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from althing.node.api.context import Api, Context
 from althing.node.api.limits import PAGE_DEFAULT
@@ -13,10 +13,30 @@ from althing.protocol.address import format_address
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["refusals"])
+router = APIRouter(prefix="/v1", tags=["refusals"])
 
 
 class RefusalAnswer(BaseModel):
+    """A message that a gateway refused."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "time": "2026-01-31T12:00:00.25Z",
+                    "gateway": "al1stecpf6y4j4dm8musms7c2j3hy2sa52cgxy4es",
+                    "device": "pump-1",
+                    "stream": "temperature",
+                    "transport": "mqtt",
+                    "code": "message.counter_reused",
+                    "reason": "counter 17 was used before",
+                    "hash": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
+                    "bytes": 180,
+                }
+            ]
+        }
+    )
+
     time: str
     gateway: str
     device: str = Field(description="As the sender named it; may be empty or unknown to the chain")

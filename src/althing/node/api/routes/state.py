@@ -17,7 +17,7 @@ from althing.protocol.stateproof import proof_to_cbor_obj
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["state"])
+router = APIRouter(prefix="/v1", tags=["state"])
 
 
 @router.get(

@@ -18,7 +18,7 @@ from althing.protocol.messages.streams import StreamDefinition, StreamHead
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["streams"])
+router = APIRouter(prefix="/v1", tags=["streams"])
 
 _CHUNK = 500
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 import cbor2
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from althing.ledger.query import find_transaction
@@ -30,15 +30,29 @@ from althing.protocol.errors import ProtocolError
 from althing.protocol.receipt import Receipt
 from althing.protocol.transaction import SignedTransaction, parse_transaction
 
-__all__ = ["router"]
+__all__ = ["SubmitAnswer", "router"]
 
-router = APIRouter(tags=["transactions"])
+router = APIRouter(prefix="/v1", tags=["transactions"])
 
 _HINT: Final = 'send application/cbor, an array of byte strings, or JSON {"transactions": [base64, …]}'
 
 
 class SubmitResult(BaseModel):
     """What became of one transaction. An empty `code` is accepted or, with wait=commit, committed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
+                    "code": "",
+                    "message": "",
+                    "height": 42,
+                    "receipt": "8501",
+                }
+            ]
+        }
+    )
 
     id: str
     code: str = Field(description="Why it was refused; tx.pending when the time ran out; empty otherwise")
@@ -52,6 +66,25 @@ class SubmitAnswer(BaseModel):
 
 
 class TransactionSummary(BaseModel):
+    """An executed transaction in a list."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
+                    "height": 42,
+                    "bundle": 0,
+                    "index": 0,
+                    "code": "",
+                    "gas_used": 2016,
+                    "messages": ["streams.anchor"],
+                    "signers": ["al1stecpf6y4j4dm8musms7c2j3hy2sa52cgxy4es"],
+                }
+            ]
+        }
+    )
+
     id: str
     height: int
     bundle: int = Field(description="Which item of the block")
@@ -191,7 +224,8 @@ def _page(api: Api, limit: int, position: list[Any] | None) -> TransactionsPage:
     api.indexer.current()
     top = api.indexer.height if position is None else position[0]
     found: list[TransactionSummary] = []
-    for height, _count in api.indexer.work_heights(top, limit + 1):
+    # One height may be the cursor's own with nothing left of it, and one more tells that there is a next page.
+    for height, _count in api.indexer.work_heights(top, limit + 2):
         receipts = api.contents.receipts(height)
         for bundle in range(len(receipts) - 1, -1, -1):
             for index in range(len(receipts[bundle]) - 1, -1, -1):
