@@ -1,6 +1,6 @@
 """Signature suites and the one acceptance rule of each (docs/spec/signatures.md); every node decides by it.
 
-Ed25519: RFC 8032 §5.1.7 without cofactor, and as libsodium ≥ 1.0.18 does it: S below the group order, public key
+Ed25519: RFC 8032 §5.1.7 without cofactor, and as libsodium 1.0.20 does it: S below the group order, public key
 canonical and not of small order, R not of small order. Libraries differ on exactly these points (ZIP-215 accepts them),
 and a mixed rule would fork a chain. ES256: FIPS 186-5 over P-256 with SHA-256, r‖s of 32 bytes each, s at most n/2,
 public keys as 33-byte compressed SEC 1 points.
