@@ -75,6 +75,8 @@ class GovernanceModule:
             if owner is None:
                 raise ModuleError("governance.validator", "a genesis validator names an unknown organisation")
             check_public_key(Suite.ED25519, validator.public)
+            if VALIDATORS.get(ctx.state, validator.public) is not None:
+                raise ModuleError("governance.validator", "genesis names a validator twice")
             ctx.put(VALIDATORS, validator.public, Validator(validator.public, validator.power, owner.organisation))
         for node in genesis.nodes:
             owner = NAMES.get(ctx.state, node.organisation.encode("ascii"))
