@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from althing.client import generate_key, load_key, save_key
 from althing.client.errors import NodeError
 from althing.gateway.config import GatewayPaths, read_config
 from althing.gateway.daemon import Addresses, Gateway, run_gateway
+from althing.gateway.held import HeldMessages
+from althing.gateway.spool.repair import repair_spool
 from althing.gateway.tokens import TokenStore
 from althing.node.home import Home
 from althing.protocol.address import format_address
@@ -140,3 +143,25 @@ def token(
     else:
         made = tokens.add(device)
         emit({"device": device, "token": made}, made, as_json=as_json)
+
+
+@app.command("repair")
+@guarded
+def repair(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Repair a damaged spool of a stopped gateway: what reads is kept, what does not is named."""
+    report = dataclasses.asdict(repair_spool(GatewayPaths(home).spool))
+    emit(report, "\n".join(f"{name:16} {value}" for name, value in report.items()), as_json=as_json)
+
+
+@app.command("release")
+@guarded
+def release(
+    stream: Annotated[str, typer.Argument(help="<device>/<stream> whose messages the chain would not take.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a stopped gateway accept messages of a held stream again; those held before stay held and listed."""
+    released = HeldMessages(GatewayPaths(home).spool).allow(stream)
+    emit(
+        {"stream": stream, "released": released}, "released" if released else "no such stream is held", as_json=as_json
+    )

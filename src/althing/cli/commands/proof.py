@@ -116,8 +116,8 @@ def _text(verified: Verified) -> str:
     return "\n".join(
         [
             f"VERIFIED: {verified.stream} sequence {verified.sequence}, {origin}",
-            f"arrived {_time(verified.leaf.arrival)} by the gateway's clock, anchored in block {verified.row.height} at ledger time "
-            f"{_time(verified.row.time)} (the validators' vote on the block before)",
+            f"arrived {_time(verified.leaf.arrival)} by the gateway's clock",
+            f"anchored in block {verified.row.height} at ledger time {_time(verified.row.time)} (when the block before was signed)",
             *lines,
             f"trusted as of height {verified.trusted_height}",
         ]
