@@ -59,6 +59,8 @@ class MqttAuthenticator:
     def authenticate(self, credentials: Credentials, done: Callable[[Principal | Denied], None]) -> None:
         token = (credentials.password or b"").decode("utf-8", "replace")
         principal = self._access.identify(credentials.certificate, token, credentials.username or "")
+        if principal is None and self.open and credentials.username is None and not token:
+            principal = Principal("", "", "open")  # a relay, such as a bridge for devices that do not speak MQTT
         if principal is None:
             done(Denied(Reason.BAD_USER_NAME_OR_PASSWORD, "unknown device, wrong token, or a certificate of neither"))
         elif self._access.suspended(principal):

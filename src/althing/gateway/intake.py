@@ -121,7 +121,7 @@ class Pipeline:
             return
         # 2
         device = item.device
-        if item.principal.device != device and not item.origin_gateway:
+        if not item.principal.speaks_for(device) and not item.origin_gateway:
             self._refuse_stranger(
                 item, "auth.wrong_device", "the message names another device than the one connected", done
             )

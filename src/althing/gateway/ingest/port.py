@@ -22,6 +22,10 @@ class Principal:
     organisation: str
     method: str  # "token" | "certificate" | "open" (loopback only)
 
+    def speaks_for(self, device: str) -> bool:
+        """True for its own device; a nameless client of an open listener, whose word is believed anyway, relays for all."""
+        return self.device == device or (self.method == "open" and not self.device)
+
 
 @dataclass(frozen=True, slots=True)
 class Inbound:

@@ -206,7 +206,7 @@ class Inbox:
     def _resolve(self, topic: str) -> Target:
         target = target_of(topic)
         if target.refusal is None:
-            if target.device and target.device != self._principal.device:
+            if target.device and not self._principal.speaks_for(target.device):
                 refusal = Refused("auth.wrong_device", "the topic names another device than the one connected")
                 target = Target(target.device, target.stream, refusal)
             elif not self.hub.access.may_publish(self._principal, topic):
