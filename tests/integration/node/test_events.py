@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,29 @@ def test_silence_is_filled_with_comments(tmp_path: Path, monkeypatch: pytest.Mon
     ):
         comments = (line for line in answer.iter_lines() if line.startswith(":"))
         assert next(comments) == next(comments) == ": nothing new"
+
+
+def test_a_follower_that_reads_nothing_is_cut_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "EVENTS_SEND_S", 0.05)
+    api = world.process.api
+    sent = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+        if len(sent) > 2:
+            await asyncio.Event().wait()  # as a socket whose buffer is full
+
+    async def receive() -> dict:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def run() -> None:
+        clients = api.metrics.event_clients
+        await sse.EventStream(api, (0, 0), "")({}, receive, send)
+        assert api.metrics.event_clients == clients
+
+    asyncio.run_coroutine_threadsafe(run(), world.loop).result(10)
+    assert len(sent) == 3
 
 
 def test_followers_are_bounded_and_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

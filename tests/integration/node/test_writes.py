@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import time
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ import pytest
 
 from althing.client.client import load_signer
 from althing.client.sending import Signer
+from althing.node.api import gate
 from althing.node.daemon import NodeProcess
 from althing.protocol.codec import encode
 from althing.protocol.messages.identity import SetAttribute
@@ -165,3 +167,18 @@ def test_bounds_of_parameters(sending: Sending) -> None:
         answer = sending.http.post("/v1/transactions", content=encode([b"x"]), headers=CBOR, params=params)
         assert (answer.status_code, answer.json()["code"]) == (400, "api.parameter")
     assert sending.http.get("/v1/status?" + "x" * 9000).status_code == 414
+
+
+def test_a_body_that_does_not_arrive(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "BODY_S", 0.1)
+    url = httpx.URL(sending.process.url)
+    with socket.create_connection((url.host, url.port), timeout=10) as slow:
+        slow.sendall(
+            b"POST /v1/transactions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/cbor\r\n"
+            b"Content-Length: 1000\r\n\r\nabc"
+        )
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += slow.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"api.slow_body" in answer

@@ -44,26 +44,26 @@ class Running:
 
     def __init__(self, home: Home, config: NodeConfig | None = None) -> None:
         self._process = NodeProcess(home, config or NodeConfig(api=ApiConfig(port=0)))
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
 
     def __enter__(self) -> NodeProcess:
         self._thread.start()
         try:
-            asyncio.run_coroutine_threadsafe(self._process.start(), self._loop).result(30)
+            asyncio.run_coroutine_threadsafe(self._process.start(), self.loop).result(30)
         except BaseException:
             self._end()
             raise
         return self._process
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._process.stop(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._process.stop(), self.loop).result(30)
         self._end()
 
     def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
-        self._loop.close()
+        self.loop.close()
 
 
 def new_home(path: Path) -> Home:
@@ -79,6 +79,7 @@ class World:
     http: httpx.Client
     gateway: Signer
     writer: SegmentWriter
+    loop: asyncio.AbstractEventLoop
     numbers: dict[str, int] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
     anchors: list[tuple[Committed, bytes]] = field(default_factory=list)
@@ -134,13 +135,14 @@ def device_key(device: str) -> PrivateKey:
 @contextmanager
 def running_world(home: Home) -> Iterator[World]:
     """A fresh home's node with accounts, devices and streams; nothing anchored yet."""
-    with Running(home) as process, Client(process.url, signer=load_signer(home.admin_key_file)) as chain:
+    running = Running(home)
+    with running as process, Client(process.url, signer=load_signer(home.admin_key_file)) as chain:
         own = key("gateway")
         gateway = Signer(Key(own.suite, own.public).address, (own,))
         chain.create_account("gw-1", AccountKind.GATEWAY, [Key(own.suite, own.public)])
         writer = SegmentWriter(LocalObjects(home.archive_dir), process.node.ledger.genesis_hash)
         with httpx.Client(base_url=process.url, timeout=20, headers={"Accept": "application/json"}) as http:
-            world = World(process, chain, http, gateway, writer)
+            world = World(process, chain, http, gateway, writer, running.loop)
             schema = StreamSchema((Quantity("temperature", "Cel"),), content_type="application/senml+json")
             for name in ("old-1", "pump-1", "pump-2"):
                 signing = device_key(name)

@@ -8,19 +8,23 @@ from enum import IntEnum
 from typing import Any, Final
 
 from althing.protocol.address import ADDRESS_BYTES, format_address
-from althing.protocol.messages.identity import KeyEntry
+from althing.protocol.decimals import NS_MAX
 from althing.protocol.schema import StreamSchema
 from althing.protocol.signatures import Suite
 
-__all__ = ["enum_name", "plain", "schema_json", "suite_name", "time_of_ns", "time_of_s", "valid_keys"]
+__all__ = ["enum_name", "plain", "schema_json", "suite_name", "time_of_ns", "time_of_s"]
 
 _NS: Final = 1_000_000_000
 _SUITES: Final = {Suite.ED25519: "Ed25519", Suite.ES256: "ES256"}
 
 
 def time_of_ns(ns: int) -> str:
-    """RFC 3339 in UTC with as many digits of the second as there are."""
-    seconds, nanos = divmod(ns, _NS)
+    """RFC 3339 in UTC with as many digits of the second as there are.
+
+    A ledger time beyond 64-bit nanoseconds (the year 2262), such as a key's end that somebody set to never, is shown as
+    their last instant: every reader of this API can read that.
+    """
+    seconds, nanos = divmod(max(-NS_MAX, min(ns, NS_MAX)), _NS)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return text + (f".{nanos:09d}".rstrip("0") if nanos else "") + "Z"
 
@@ -35,11 +39,6 @@ def enum_name(member: IntEnum) -> str:
 
 def suite_name(suite: Suite) -> str:
     return _SUITES[suite]
-
-
-def valid_keys(entries: tuple[KeyEntry, ...], time_s: int) -> list[KeyEntry]:
-    """Those that are valid at a ledger time."""
-    return [entry for entry in entries if entry.active_at(time_s)]
 
 
 def plain(value: Any) -> Any:

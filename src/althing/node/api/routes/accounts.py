@@ -15,7 +15,17 @@ from althing.node.api.render import enum_name, suite_name, time_of_s
 from althing.protocol.address import did, format_address, key_id, parse_address, parse_did
 from althing.protocol.messages.identity import KeyEntry
 
-__all__ = ["KeyAnswer", "keys_json", "router"]
+__all__ = [
+    "AccountAnswer",
+    "KeyAnswer",
+    "OrganisationAnswer",
+    "OrganisationsAnswer",
+    "account",
+    "keys_json",
+    "organisations",
+    "resolve_did",
+    "router",
+]
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
 

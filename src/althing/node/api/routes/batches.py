@@ -16,7 +16,7 @@ from althing.protocol.address import format_address, parse_address
 from althing.protocol.messages.streams import Anchor, AnchorEntry
 from althing.protocol.transaction import parse_transaction
 
-__all__ = ["router"]
+__all__ = ["BatchAnswer", "BatchEntry", "BatchSummary", "BatchesPage", "batch", "batches", "router"]
 
 router = APIRouter(prefix="/v1", tags=["batches"])
 
@@ -35,7 +35,9 @@ class BatchSummary(BaseModel):
                     "streams": 3,
                     "height": 42,
                     "time": "2026-01-31T12:00:00.25Z",
-                    "locators": ["batch:5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f"],
+                    "locators": [
+                        "althing:batch/al1stecpf6y4j4dm8musms7c2j3hy2sa52cgxy4es/5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f"
+                    ],
                     "transaction": "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f",
                 }
             ]

@@ -14,7 +14,7 @@ from althing.node.api.render import time_of_ns
 from althing.node.api.routes.chain import Height
 from althing.protocol.block import BlockId, Commit, Header
 
-__all__ = ["router"]
+__all__ = ["BlockAnswer", "BlockSummary", "BlocksPage", "CommitAnswer", "CommitSignature", "block", "blocks", "router"]
 
 router = APIRouter(prefix="/v1", tags=["blocks"])
 

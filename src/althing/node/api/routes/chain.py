@@ -15,7 +15,21 @@ from althing.node.api.render import plain, time_of_ns
 from althing.protocol.address import format_address
 from althing.protocol.trust import format_trust
 
-__all__ = ["CBOR", "Height", "router", "wants_json"]
+__all__ = [
+    "CBOR",
+    "Height",
+    "LightBlock",
+    "LightValidator",
+    "ParametersAnswer",
+    "Status",
+    "genesis",
+    "light",
+    "parameters",
+    "router",
+    "status",
+    "trust",
+    "wants_json",
+]
 
 router = APIRouter(prefix="/v1", tags=["chain"])
 

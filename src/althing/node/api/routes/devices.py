@@ -17,7 +17,7 @@ from althing.node.api.routes.accounts import KeyAnswer, keys_json
 from althing.protocol.address import did, format_address, parse_address
 from althing.protocol.messages.devices import Device
 
-__all__ = ["Named", "matching_account", "router"]
+__all__ = ["DeviceAnswer", "DeviceSummary", "DevicesPage", "Named", "device", "devices", "matching_account", "router"]
 
 router = APIRouter(prefix="/v1", tags=["devices"])
 

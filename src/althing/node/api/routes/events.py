@@ -13,7 +13,7 @@ from althing.node.api.problems import ParameterError
 from althing.node.api.sse import EventStream
 from althing.protocol.errors import UnavailableError
 
-__all__ = ["router"]
+__all__ = ["events", "router"]
 
 router = APIRouter(prefix="/v1", tags=["events"])
 

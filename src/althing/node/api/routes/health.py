@@ -12,7 +12,7 @@ from althing.consensus.engine import Phase
 from althing.node.api.context import Api, Context
 from althing.node.metrics import CONTENT_TYPE
 
-__all__ = ["not_ready", "router"]
+__all__ = ["Alive", "Ready", "healthz", "metrics", "not_ready", "readyz", "router"]
 
 router = APIRouter(tags=["health"])
 

@@ -24,7 +24,7 @@ from althing.protocol.messages.identity import Account
 from althing.protocol.messages.streams import AnchorRow, StreamDefinition, StreamHead
 from althing.protocol.proof import parse_proof
 
-__all__ = ["ProofAnswer", "router"]
+__all__ = ["ProofAnswer", "ProofStep", "proof", "proofs", "router"]
 
 router = APIRouter(prefix="/v1", tags=["proofs"])
 

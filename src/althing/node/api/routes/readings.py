@@ -25,7 +25,20 @@ from althing.protocol.merkle import leaf_hash
 from althing.protocol.reading import flag_names
 from althing.protocol.timestamps import parse_time
 
-__all__ = ["Sequence", "router"]
+__all__ = [
+    "AsOfAnswer",
+    "MessageAnswer",
+    "ReadingAnswer",
+    "ReadingsPage",
+    "Sequence",
+    "SeriesAnswer",
+    "SeriesPointAnswer",
+    "UnreadableAnswer",
+    "message",
+    "readings",
+    "router",
+    "series",
+]
 
 router = APIRouter(prefix="/v1", tags=["readings"])
 

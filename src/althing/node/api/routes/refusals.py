@@ -11,7 +11,7 @@ from althing.node.api.paging import Cursor, Limit
 from althing.node.api.render import time_of_ns
 from althing.protocol.address import format_address
 
-__all__ = ["router"]
+__all__ = ["RefusalAnswer", "RefusalsPage", "refusals", "router"]
 
 router = APIRouter(prefix="/v1", tags=["refusals"])
 

@@ -15,7 +15,7 @@ from althing.node.api.routes.chain import CBOR
 from althing.protocol.codec import encode
 from althing.protocol.stateproof import proof_to_cbor_obj
 
-__all__ = ["router"]
+__all__ = ["router", "state"]
 
 router = APIRouter(prefix="/v1", tags=["state"])
 

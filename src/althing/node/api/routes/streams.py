@@ -16,7 +16,7 @@ from althing.node.api.routes.devices import Named
 from althing.protocol.address import format_address, parse_address
 from althing.protocol.messages.streams import StreamDefinition, StreamHead
 
-__all__ = ["router"]
+__all__ = ["LastAnchor", "QuantityAnswer", "StreamAnswer", "StreamsPage", "router", "stream", "streams"]
 
 router = APIRouter(prefix="/v1", tags=["streams"])
 

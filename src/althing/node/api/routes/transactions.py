@@ -30,7 +30,19 @@ from althing.protocol.errors import ProtocolError
 from althing.protocol.receipt import Receipt
 from althing.protocol.transaction import SignedTransaction, parse_transaction
 
-__all__ = ["SubmitAnswer", "router"]
+__all__ = [
+    "EventAnswer",
+    "ReceiptAnswer",
+    "SubmitAnswer",
+    "SubmitResult",
+    "TransactionAnswer",
+    "TransactionSummary",
+    "TransactionsPage",
+    "router",
+    "submit",
+    "transaction",
+    "transactions",
+]
 
 router = APIRouter(prefix="/v1", tags=["transactions"])
 
