@@ -36,7 +36,7 @@ from althing.protocol.messages.identity import AccountKind, Key
 from althing.service.faultpoints import VARIABLE
 from althing.testing.simulator import Fleet
 
-__all__ = ["FAULTS", "Daemon", "DaemonEnded", "Site", "free_ports", "wait_until"]
+__all__ = ["FAULTS", "Daemon", "DaemonEnded", "Ports", "Site", "free_ports", "wait_until"]
 
 READY_S: Final = 60.0
 _LOG_TAIL: Final = 3000
@@ -198,9 +198,7 @@ class Site:
             self.path, chain_id="faults", organisation="acme", time_s=time.time_ns() // 1_000_000_000
         )
         self.ports = Ports(*free_ports(3))
-        text = _SETTINGS.format(
-            node=self.ports.node, mqtt=self.ports.mqtt, http=self.ports.http, processes=processes
-        )
+        text = _SETTINGS.format(node=self.ports.node, mqtt=self.ports.mqtt, http=self.ports.http, processes=processes)
         (self.path / "config.toml").write_text(text + settings)
         self.environment: dict[str, str] = {}
         self.tokens: dict[str, str] = {}
@@ -243,7 +241,12 @@ class Site:
 
     def start(self, noun: str, *, fault: str = "") -> bool:
         """Start a daemon and wait until it is ready; False when its fault ended it before."""
-        daemon = self.launch(noun, fault=fault)
+        self.launch(noun, fault=fault)
+        return self.started(noun, fault=fault)
+
+    def started(self, noun: str, *, fault: str = "") -> bool:
+        """Wait until a daemon that was launched is ready; False when the fault it was armed with ended it before."""
+        daemon = self._daemons[noun]
         try:
             daemon.ready()
         except DaemonEnded:
