@@ -37,7 +37,7 @@ from althing.archive.table import (
 )
 from althing.archive.writer import SegmentWriter
 
-__all__ = ["Compacted", "Policy", "compact", "plan"]
+__all__ = ["Compacted", "Policy", "compact", "plan", "sweep"]
 
 _MERGE_MEMORY_BYTES: Final = 512 << 20
 

@@ -33,7 +33,19 @@ from althing.archive.sealed import readings_or_none
 from althing.archive.segment import schema_bytes
 from althing.protocol.reading import flag_names
 
-__all__ = ["COLUMNS", "ExportRequest", "Exported", "export_stream", "row_texts", "time_text"]
+__all__ = [
+    "COLUMNS",
+    "FORMAT",
+    "CsvRows",
+    "ExportRequest",
+    "Exported",
+    "ParquetRows",
+    "export_stream",
+    "message_line",
+    "row_texts",
+    "rows_of",
+    "time_text",
+]
 
 FORMAT: Final = 1
 COLUMNS: Final = (

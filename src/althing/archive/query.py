@@ -20,12 +20,16 @@ __all__ = [
     "POINTS_MAX",
     "AsOf",
     "Axis",
+    "Position",
     "ReadingRow",
     "ReadingsPage",
     "ReadingsQuery",
     "SeriesPoint",
     "SeriesQuery",
+    "check_range",
     "parse_axis",
+    "read_cursor",
+    "write_cursor",
 ]
 
 LIMIT_MAX: Final = 10_000  # rows of one page; an API may allow fewer

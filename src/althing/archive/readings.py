@@ -20,7 +20,7 @@ from althing.archive.sql import Database
 from althing.protocol.decimals import from_pair
 from althing.protocol.reading import Kind, Value
 
-__all__ = ["read_page", "read_series"]
+__all__ = ["join_value", "overlapping", "read_page", "read_series", "reading_row", "span"]
 
 _FILES_FIRST: Final = 4  # a page is often found in the first few segments of its order; then twice as many each time
 

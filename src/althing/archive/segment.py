@@ -34,7 +34,7 @@ from althing.protocol.merkle import leaf_hash, root_of
 from althing.protocol.reading import Reading
 from althing.protocol.schema import StreamSchema
 
-__all__ = ["Rows", "build_segment", "schema_bytes", "split_value"]
+__all__ = ["Rows", "batch_rows", "build_segment", "joined", "leaf_groups", "schema_bytes", "split_value"]
 
 _INT64_END: Final = 2**63
 

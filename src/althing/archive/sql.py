@@ -13,7 +13,7 @@ import duckdb
 from althing.archive.errors import SegmentUnavailable
 from althing.archive.objects import ObjectMissing
 
-__all__ = ["Database"]
+__all__ = ["Database", "literal"]
 
 _GLOB: Final = str.maketrans({"[": "[[]", "*": "[*]", "?": "[?]"})
 

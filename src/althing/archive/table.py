@@ -23,9 +23,13 @@ from althing.protocol.codec import decode, encode
 from althing.protocol.errors import EncodingError
 
 __all__ = [
+    "FOOTER_BYTES_MAX",
     "LEAF",
+    "LEAF_BYTES_PER_GROUP",
     "LEAF_COLUMNS",
+    "LEAVES_PER_GROUP",
     "READING",
+    "READINGS_PER_GROUP",
     "READING_COLUMNS",
     "SCHEMA",
     "Footer",

@@ -17,7 +17,7 @@ from althing.protocol.errors import CoseError
 from althing.protocol.limits import KID_BYTES, TX_SIGNATURES_MAX
 from althing.protocol.signatures import PrivateKey, Suite
 
-__all__ = ["Envelope", "Signature", "parse_sign", "parse_sign1", "sign", "sign1"]
+__all__ = ["CONTENT_TYPE", "TAG_SIGN1", "Envelope", "Signature", "parse_sign", "parse_sign1", "sign", "sign1"]
 
 ALG: Final = 1
 CONTENT_TYPE: Final = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256 as _sha256
 from typing import Final
 
-__all__ = ["DOMAIN_BUNDLE", "DOMAIN_KEY", "DOMAIN_MESSAGE", "DOMAIN_TX", "sha256"]
+__all__ = ["DOMAIN_ADDRESS", "DOMAIN_BUNDLE", "DOMAIN_KEY", "DOMAIN_MESSAGE", "DOMAIN_TX", "sha256"]
 
 DOMAIN_TX: Final = b"althing/tx/v1"
 DOMAIN_BUNDLE: Final = b"althing/bundle/v1"

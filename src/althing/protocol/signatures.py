@@ -20,7 +20,7 @@ from nacl.exceptions import BadSignatureError
 
 from althing.protocol.errors import CoseError
 
-__all__ = ["PrivateKey", "Suite", "check_public_key", "verify"]
+__all__ = ["P256_ORDER", "PrivateKey", "Suite", "check_public_key", "verify"]
 
 
 class Suite(IntEnum):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from althing.ledger.query import LedgerView
+from althing.ledger.state.backend import Backend
 from althing.protocol.address import address_of_key, address_of_name
 from althing.protocol.batch import Batch, Leaf, Origin, build_batch
 from althing.protocol.block import (
@@ -65,7 +66,13 @@ class ProofChain(LedgerHarness):
     before it. Keys of validators that join later are made known by `add_signer`.
     """
 
-    def __init__(self, *, chain_id: str = "test", validators: Sequence[tuple[PrivateKey, int]] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        chain_id: str = "test",
+        validators: Sequence[tuple[PrivateKey, int]] | None = None,
+        backend: Backend | None = None,
+    ) -> None:
         founders = list(validators or seeded_validators(1))
         self._signers = {key.public: key for key, _ in founders}
         self._sets = [ValidatorSet.of(Validator(key.public, power) for key, power in founders)] * 2
@@ -78,7 +85,7 @@ class ProofChain(LedgerHarness):
         self._pending: dict[int, list[bytes]] = {}
         self._firsts: dict[int, int] = {}
         self._batches: dict[bytes, Batch] = {}
-        super().__init__(chain_id=chain_id, validators=founders)
+        super().__init__(chain_id=chain_id, validators=founders, backend=backend)
 
     @property
     def chain_id(self) -> str:

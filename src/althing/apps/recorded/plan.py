@@ -12,7 +12,7 @@ from althing.protocol.errors import AlthingError
 from althing.protocol.readings import resolve
 from althing.protocol.schema import StreamSchema
 
-__all__ = ["PlannedMessage", "Progress", "ProgressError", "plan"]
+__all__ = ["STATUS_STREAM", "PlannedMessage", "Progress", "ProgressError", "plan"]
 
 STATUS_STREAM = "status"
 

@@ -24,6 +24,8 @@ from althing.client.errors import ClientError
 from althing.protocol.address import format_address, parse_address
 from althing.protocol.messages.identity import AccountKind, Key, Role
 
+__all__ = ["app", "create", "show"]
+
 app = typer.Typer(name="account", help="Accounts: create, show.", no_args_is_help=True)
 
 _KINDS = {

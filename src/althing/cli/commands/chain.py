@@ -11,6 +11,8 @@ import typer
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
 from althing.cli.output import emit, table
 
+__all__ = ["app", "blocks", "events", "status"]
+
 app = typer.Typer(name="chain", help="The chain: status, blocks, events.", no_args_is_help=True)
 
 

@@ -35,6 +35,8 @@ from althing.protocol.messages.streams import DefineStream
 from althing.protocol.schema import StreamSchema
 from althing.protocol.signatures import PrivateKey, Suite
 
+__all__ = ["add", "app", "list_devices", "resume", "retire", "show", "sign", "suspend"]
+
 app = typer.Typer(name="device", help="Devices: register, list, suspend, retire, sign as one.", no_args_is_help=True)
 
 _SUITES = {"ed25519": Suite.ED25519, "p256": Suite.ES256}

@@ -38,6 +38,8 @@ from althing.protocol.errors import UnavailableError
 from althing.protocol.messages.identity import AccountKind, Key
 from althing.service.telemetry import configure_logs
 
+__all__ = ["app", "gateway_status", "init", "release", "repair", "start", "status", "token"]
+
 app = typer.Typer(name="gateway", help="Gateways: init, start, status, tokens.", no_args_is_help=True)
 
 

@@ -15,6 +15,8 @@ from althing.client.errors import ClientError
 from althing.protocol.address import address_of_key, format_address, key_id
 from althing.protocol.signatures import PrivateKey, Suite
 
+__all__ = ["app", "new", "show"]
+
 app = typer.Typer(
     name="key", help="Key files, mode 0600, encrypted with ALTHING_PASSPHRASE when it is set.", no_args_is_help=True
 )

@@ -17,6 +17,8 @@ from althing.node.home import create_home
 from althing.protocol.genesis import genesis_hash
 from althing.service.telemetry import configure_logs
 
+__all__ = ["app", "init", "start", "status"]
+
 app = typer.Typer(name="node", help="Nodes: init, start, status.", no_args_is_help=True)
 
 

@@ -19,6 +19,8 @@ from althing.protocol.errors import UnavailableError
 from althing.protocol.limits import PROOF_BYTES_MAX
 from althing.protocol.trust import parse_trust
 
+__all__ = ["app", "get", "verify"]
+
 app = typer.Typer(
     name="proof", help="Proof files: get one from a node or a stopped home, verify one offline.", no_args_is_help=True
 )

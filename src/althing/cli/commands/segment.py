@@ -18,6 +18,8 @@ from althing.node.home import Home
 from althing.protocol.genesis import genesis_hash
 from althing.storage.registry import open_backend
 
+__all__ = ["app", "list_segments", "verify"]
+
 app = typer.Typer(name="segment", help="Segments of the archive: list, verify.", no_args_is_help=True)
 
 

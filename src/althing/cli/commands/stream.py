@@ -44,6 +44,8 @@ from althing.protocol.timestamps import parse_time
 from althing.protocol.trust import parse_trust
 from althing.storage.registry import open_backend
 
+__all__ = ["app", "define", "export", "list_streams", "readings", "show", "verify_exported"]
+
 app = typer.Typer(
     name="stream", help="Streams: define, list, show, readings, export, verify-export.", no_args_is_help=True
 )

@@ -12,6 +12,8 @@ from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, guarded, o
 from althing.cli.output import emit
 from althing.protocol.trust import format_trust, parse_trust
 
+__all__ = ["app", "show"]
+
 app = typer.Typer(name="trust", help="Trust files: what a verifier believes in.", no_args_is_help=True)
 
 

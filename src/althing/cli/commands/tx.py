@@ -10,6 +10,8 @@ import typer
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
 from althing.cli.output import emit, table
 
+__all__ = ["app", "list_transactions", "show"]
+
 app = typer.Typer(name="tx", help="Transactions and receipts.", no_args_is_help=True)
 
 

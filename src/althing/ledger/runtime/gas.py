@@ -6,7 +6,7 @@ from typing import Final
 
 from althing.ledger.runtime.errors import OutOfGasError
 
-__all__ = ["BASE", "GasMeter", "intrinsic"]
+__all__ = ["BASE", "PER_LOG_APPEND", "PER_READ", "PER_WRITE", "GasMeter", "intrinsic"]
 
 BASE: Final = 500  # parsing, replay check, receipt
 PER_BYTE: Final = 2  # bytes travel, are hashed and kept by every node

@@ -10,7 +10,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from althing.protocol.record import Record
 
-__all__ = ["Overlay", "ReadView", "RecordCache", "SideReader", "State", "Table"]
+__all__ = ["Overlay", "R", "ReadView", "RecordCache", "SideReader", "State", "Table"]
 
 R = TypeVar("R", bound=Record)
 _MISSING: Final = object()

@@ -26,6 +26,7 @@ from althing.protocol.record import (
 from althing.protocol.signatures import Suite, check_public_key
 
 __all__ = [
+    "KEY",
     "MESSAGES",
     "Account",
     "AccountKind",
