@@ -14,7 +14,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 help: ## these words
 	@echo "make <command>:"
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 setup: ## the environment alone: .venv, the locked dependencies, the package, the page
 	@sh scripts/setup.sh
@@ -31,6 +31,14 @@ test: ## every test but the long-running ones (PYTEST_ARGS='-k proof' narrows it
 test-long: ## the long-running variants: many random rounds of faults and properties
 	@sh scripts/setup.sh --quiet
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-long} $(PYTEST) -m long $(PYTEST_ARGS)
+
+bench: ## the benchmark, beside references measured in the same run (BENCH='messages disk' narrows it)
+	@sh scripts/setup.sh --quiet --no-page
+	@$(BIN)/python -m bench $(BENCH)
+
+bench-quick: ## the same in small: does everything run?
+	@sh scripts/setup.sh --quiet --no-page
+	@$(BIN)/python -m bench --quick $(BENCH)
 
 check: ## linters, formatting, types, import rules (all of them, also when one fails)
 	@sh scripts/setup.sh --quiet

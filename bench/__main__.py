@@ -1,0 +1,55 @@
+"""python -m bench [area …] [--quick]: measure, print tables, write results/<area>.json."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import disk, figures, memory, messages, proofs, scripts, transactions
+from bench.figures import Figure
+
+AREAS: dict[str, Callable[..., list[Figure]]] = {
+    "transactions": transactions.measure,
+    "messages": messages.measure_messages,
+    "readings": messages.measure_readings,
+    "state": scripts.measure_state,
+    "proofs": proofs.measure,
+    "disk": disk.measure,
+    "archive": scripts.measure_archive,
+    "memory": memory.measure,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("areas", nargs="*", help=f"which ones (all): {', '.join(AREAS)}")
+    parser.add_argument("--quick", action="store_true", help="small sizes and one round: does everything run?")
+    parser.add_argument("--folder", type=Path, help="where data is written: the disk that is measured (here)")
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--minutes", type=float, default=3.0, help="length of the load for the memory figures")
+    options = parser.parse_args()
+    unknown = [area for area in options.areas if area not in AREAS]
+    if unknown:
+        parser.error(f"there is no area {unknown[0]}; there are {', '.join(AREAS)}")
+    os.environ["BENCH_MINUTES"] = str(0.3 if options.quick else options.minutes)
+    console = Console(width=150 if not os.isatty(1) else None)
+    console.print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    missed = 0
+    for area in options.areas or AREAS:
+        with tempfile.TemporaryDirectory(dir=options.folder or Path.cwd(), prefix=".bench-") as folder:
+            found = AREAS[area](Path(folder), console, quick=options.quick)
+        figures.show(console, area, found)
+        missed += sum(one.met is False for one in found)
+        if not options.quick:
+            figures.write(options.results / f"{area}.json", found)
+    console.print("every target is met" if not missed else f"{missed} targets are missed")
+
+
+if __name__ == "__main__":
+    main()
