@@ -86,6 +86,8 @@ def test_no_file_is_long() -> None:
         path.relative_to(ROOT).as_posix(): lines
         for path in _files()
         if path.suffix in MEASURED
+        # One file on purpose: a stranger is handed it whole, beside a proof.
+        if path.relative_to(ROOT).as_posix() != "tests/independent/althing_verify.py"
         if (lines := len(path.read_bytes().splitlines())) > LINES_MAX
     }
     assert not long, f"more than {LINES_MAX} lines is a question about design: {long}"
