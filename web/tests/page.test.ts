@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import type { Batch, Reading } from "../src/api/client";
-import { columns, findGaps, fromReadings, fromSeries } from "../src/chart/points";
+import { columns, findGaps, fromReadings, fromSeries, pointOf } from "../src/chart/points";
 import { bounds, parseRange } from "../src/chart/range";
 import { sparkPath } from "../src/components/sparkline";
 import { isAddress, isHexadecimal, shorten } from "../src/format/identifier";
@@ -57,6 +57,8 @@ describe("chart", () => {
 
   test("a summary keeps its range", () => {
     const [point] = fromSeries([{ t: "2026-01-01T00:00:00Z", min: 1, max: 9, last: 4, sequence: 7, index: 1, count: 12 }]);
+    expect(pointOf(point ? [point] : [], 3, false)).toBe(point);
+    expect(pointOf(point ? [point] : [], 3, true)).toBeNull();
     expect(point).toMatchObject({ low: 1, high: 9, value: 4, sequence: 7, index: 1, count: 12 });
   });
 });

@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import type { ChartData } from "./load";
-import { columns, type Columns, type Point } from "./points";
+import { columns, pointOf, type Columns, type Point } from "./points";
 
 export interface Look {
   readonly line: string;
@@ -135,13 +135,14 @@ export function createPlot(target: HTMLElement, { look, width, height, onHover, 
     const scale = devicePixelRatio;
     ctx.save();
     ctx.lineWidth = 1.75 * scale;
+    const marked = chosen === null ? null : pointOf(data.points, chosen, data.exact);
     drawn.points.forEach((point, at) => {
-      if (!point || (point.flags.length === 0 && point.sequence !== chosen)) return;
+      if (!point || (point.flags.length === 0 && point !== marked)) return;
       const x = self.valToPos(drawn.seconds[at] ?? 0, "x", true);
       if (x < bbox.left - 1 || x > bbox.left + bbox.width + 1) return;
       if (point.value === null) { triangle(ctx, x, bbox.top + bbox.height - 2 * scale, 5 * scale); return; }
       const y = self.valToPos(point.value, "y", true);
-      if (point.sequence === chosen) ring(ctx, x, y, 6.5 * scale, look.line);
+      if (point === marked) ring(ctx, x, y, 6.5 * scale, look.line);
       const colour = markColour(point);
       if (colour) ring(ctx, x, y, 4 * scale, colour);
     });

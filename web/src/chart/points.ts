@@ -74,6 +74,11 @@ export function findGaps(points: readonly Point[]): Gap[] {
   });
 }
 
+/** The point that shows message `sequence`; where points are summed up, the one it went into. Null when out of sight. */
+export function pointOf(points: readonly Point[], sequence: number, exact: boolean): Point | null {
+  return points.find((point) => (exact ? point.sequence === sequence : point.sequence >= sequence)) ?? null;
+}
+
 export interface Columns {
   readonly seconds: number[];
   readonly value: (number | null)[];
