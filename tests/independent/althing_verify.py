@@ -176,11 +176,16 @@ def address(value: Cbor) -> bytes:
     return octets(value, 20, 20)
 
 
-def text(value: Cbor, low: int, high: int) -> str:
+def plain_text(value: Cbor, low: int, high: int) -> str:
     need(isinstance(value, str) and low <= len(value) <= high, "not a text, or of another length")
     assert isinstance(value, str)
-    need(not any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in value), "a control character in a text")
     return value
+
+
+def text(value: Cbor, low: int, high: int) -> str:
+    result = plain_text(value, low, high)
+    need(not any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in result), "a control character in a text")
+    return result
 
 
 def matching(value: object, pattern: str) -> str:
@@ -761,7 +766,7 @@ HEADERS: dict[int, Callable[[Cbor], object]] = {
     -70002: lambda value: matching(value, f"{NAME}/{NAME}"),
     -70003: lambda value: integer(value, 0, 2**64 - 1),
     -70004: integer,
-    3: lambda value: text(value, 0, 127),
+    3: lambda value: plain_text(value, 0, 127),
 }
 OPTIONAL = {-70004, 3}
 

@@ -154,6 +154,33 @@ def test_trusted_height_counts_where_a_way_starts_there(name: str) -> None:
     assert step == (None if name in (FIRST, OTHER_HEIGHT) else 9)
 
 
+def damaged_trust_files() -> Iterator[bytes]:
+    text = trust_json(ACCEPTED[FIRST]["trust"]).decode()
+    yield text.replace("{", '{"height": 11, ', 1).encode()
+    yield text.replace("{", '{"\\u0068eight": 11, ', 1).encode()
+    yield text.replace('"power"', '"power": 9, "power"').encode()
+    yield text.replace("{", '{"note": {"a": 1, "a": 1}, ', 1).encode()
+    yield b"\xef\xbb\xbf" + text.encode()
+    yield text.encode("utf-16")
+    yield text.replace("{", '{"note": "?", ', 1).encode().replace(b"?", b"\xed\xa0\x80")
+    yield text.replace("{", '{"note": NaN, ', 1).encode()
+    yield text.replace("{", '{"note": ' + "[" * 20_000 + "]" * 20_000 + ", ", 1).encode()
+    yield text.ljust(65_537).encode()
+
+
+def test_refuses_trust_files_that_parsers_read_differently() -> None:
+    proof = bytes.fromhex(ACCEPTED[FIRST]["proof"])
+    for text in damaged_trust_files():
+        with pytest.raises(second.Refused) as refusal:
+            second.verify(proof, text)
+        assert refusal.value.code == "trust.form"
+
+
+def test_ignores_other_members_of_a_trust_file() -> None:
+    text = trust_json(ACCEPTED[FIRST]["trust"]).decode().replace("{", '{"note": {"a": [1.5, "é"]}, ', 1)
+    assert second.verify(bytes.fromhex(ACCEPTED[FIRST]["proof"]), text.ljust(65_535).encode())
+
+
 def test_order_of_trusted_validators_does_not_count() -> None:
     case = ACCEPTED["four validators"]
     trust = case["trust"] | {"validators": case["trust"]["validators"][::-1]}
