@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from althing.protocol.messages.governance import AdmitOrganisation, GenesisOrgan
 from althing.protocol.messages.identity import Account, AccountKind, CreateAccount, Role
 from althing.protocol.messages.streams import DefineStream
 from althing.protocol.receipt import Receipt
+from althing.protocol.record import Record
 from althing.protocol.schema import StreamSchema
 from althing.testing.harness import Actor, LedgerHarness
 
@@ -65,6 +67,10 @@ class Town:
         """The state without the runtime's own keys and the quotas."""
         entries = self.chain.ledger.store.iterate()
         return {k: v for k, v in entries if not k.startswith((b"runtime/", b"governance/quota/"))}
+
+    @staticmethod
+    def hash_of(value: Record) -> bytes:
+        return sha256(value.to_bytes()).digest()
 
     @property
     def view(self) -> LedgerView:
