@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -69,7 +69,13 @@ class NodeConfig:
 
 
 def read_config(home: Path, environ: Mapping[str, str] | None = None) -> NodeConfig:
-    """The settings of a home, or SettingsError `settings.*`."""
+    """The settings of a home, or SettingsError `settings.*`. Files are named from the home."""
     table = read_settings(home / "config.toml").get("node", {})
     merged = with_environment(NodeConfig, table, ENVIRONMENT_PREFIX, os.environ if environ is None else environ)
-    return table_of(NodeConfig, merged, "node")
+    config = table_of(NodeConfig, merged, "node")
+    api = config.api
+    # `/` leaves an absolute path as it is.
+    files = {
+        name: home / path for name in ("certificate", "key", "token_file") if (path := getattr(api, name)) is not None
+    }
+    return replace(config, api=replace(api, **files))

@@ -8,12 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from althing.client.client import load_signer
+from althing.client.sending import Committed
 from althing.client.sync import Client
 from althing.node.config import ApiConfig, NodeConfig
 from althing.node.daemon import run_node
@@ -152,6 +156,40 @@ def test_pages_stay_stable_while_data_arrives(tmp_path: Path) -> None:
 def _fill(world: World, batches: int) -> None:
     for _ in range(batches):
         world.anchor([("pump-1/temperature", [1.0, 2.0, 3.0])])
+
+
+def test_a_full_disk_is_told_and_outlived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = new_home(tmp_path / "home")
+    with Running(home) as process, Client(process.url, signer=load_signer(home.admin_key_file)) as chain:
+        full = threading.Event()
+        full.set()
+        commit = process.node.ledger.commit
+
+        def failing() -> None:
+            if full.is_set():
+                raise StateError("state.disk_full", "no space left on the device")
+            commit()
+
+        monkeypatch.setattr(process.node.ledger, "commit", failing)
+        waiting = threading.Thread(target=lambda: done.append(chain.set_attribute("note", "x")))
+        done: list[Committed] = []
+        waiting.start()
+        answer = _until(lambda: httpx.get(f"{process.url}/readyz"), lambda answer: answer.status_code == 503)
+        assert "no space left" in answer.json()["reasons"][0]
+        assert httpx.get(f"{process.url}/healthz").status_code == 200
+        assert httpx.get(f"{process.url}/v1/status").json()["phase"] == "stalled"
+        full.clear()
+        waiting.join(20)
+        assert done[0].receipt.ok
+        _until(lambda: httpx.get(f"{process.url}/readyz"), lambda answer: answer.status_code == 200)
+
+
+def _until(ask: Callable[[], httpx.Response], right: Callable[[httpx.Response], bool]) -> httpx.Response:
+    deadline = time.monotonic() + 20
+    while not right(answer := ask()):
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.02)
+    return answer
 
 
 def test_a_halted_engine_ends_the_process_with_its_reason(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import cbor2
 import httpx
 import pytest
 
+from althing.archive.objects import LocalObjects
+from althing.archive.refusals import Refusal, RefusalLog
 from althing.light.verifier import verify_proof
 from althing.node.api.diddocument import base58
 from althing.protocol.address import format_address
@@ -20,7 +22,7 @@ from althing.protocol.messages.streams import StreamDefinition
 from althing.protocol.reading import Kind
 from althing.protocol.trust import parse_trust
 
-from .world import World
+from .world import EPOCH_NS, World
 
 
 def get(world: World, path: str, status: int = 200, **params: object) -> dict:
@@ -302,6 +304,19 @@ def test_batches_newest_first_and_by_gateway(world: World) -> None:
     assert one["number"] == 1
     assert [entry["stream"] for entry in one["entries"]] == sorted(world.numbers, key=world.numbers.__getitem__)
     assert get(world, "batches/" + "0" * 64, 404)["code"] == "query.batch"
+
+
+def test_refusals_newest_first(world: World) -> None:
+    log = RefusalLog(LocalObjects(world.process.home.archive_dir), world.gateway.address)
+    new = [
+        Refusal(EPOCH_NS + at, "pump-1", "temperature", "mqtt", "message.replayed", f"counter {at}", bytes(32), 9)
+        for at in range(7)
+    ]
+    log.append(new)
+    found = everything(world, "refusals", "refusals", 3)
+    assert [one["reason"] for one in found] == [f"counter {at}" for at in range(6, -1, -1)]
+    assert (found[0]["gateway"], found[0]["bytes"]) == (format_address(world.gateway.address), 9)
+    assert get(world, "refusals", 400, cursor="x")["code"] == "archive.cursor"
 
 
 def test_parameters_in_force(world: World) -> None:

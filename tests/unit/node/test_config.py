@@ -52,3 +52,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, environ: dict[str, st
         config(tmp_path, text, **environ)
     assert raised.value.code == code
     assert raised.value.hint.startswith(hint)
+
+
+def test_the_example_of_the_reference_is_understood(tmp_path: Path, root: Path) -> None:
+    text = (root / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    found = config(tmp_path, example)
+    assert found.api.host == "0.0.0.0"
+    assert found.api.token_file == tmp_path / "api.token"
+    assert found.api.certificate == tmp_path / "node.crt"
