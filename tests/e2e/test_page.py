@@ -16,11 +16,11 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from playwright import sync_api as playwright
 
 from althing.light.verifier import verify_proof
 from althing.protocol.trust import parse_trust
 
-playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 
 pytestmark = pytest.mark.needs_chromium

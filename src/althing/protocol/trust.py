@@ -46,7 +46,7 @@ def parse_trust(data: bytes) -> Trust:
     try:
         if len(data) > _BYTES_MAX:
             raise ValueError("too large")
-        document = json.loads(data, parse_constant=_no_constant)
+        document = json.loads(data.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
         if document["format"] != FORMAT:
             raise ValueError(f"format is not {FORMAT}")
         validators = ValidatorSet.of(
@@ -80,6 +80,14 @@ def _count(value: object) -> int:
     if type(value) is not int or not 0 < value < 2**53:
         raise ValueError("not an integer from 1 to 2^53 - 1")
     return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # Of two members of one name parsers take either: two readers would then trust different chains.
+    found = dict(pairs)
+    if len(found) != len(pairs) or any("\ud800" <= char <= "\udfff" for name in found for char in name):
+        raise ValueError("a member is named twice")
+    return found
 
 
 def _no_constant(name: str) -> object:
