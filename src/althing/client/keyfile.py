@@ -57,7 +57,7 @@ def save_key(path: Path, key: PrivateKey, *, passphrase: str | None = None) -> N
             "nonce": nonce.hex(),
             "ciphertext": sealed.hex(),
         }
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folders(path.parent, mode=0o700)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as exc:
@@ -68,6 +68,7 @@ def save_key(path: Path, key: PrivateKey, *, passphrase: str | None = None) -> N
         file.write((json.dumps(document, indent=2) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
+    sync_folder(path.parent)
 
 
 def load_key(path: Path, *, passphrase: str | None = None) -> PrivateKey:

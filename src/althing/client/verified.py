@@ -6,7 +6,8 @@ taken on faith and pinned (`trust on first use`); later ones must follow from it
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 import cbor2
 
@@ -14,11 +15,14 @@ from althing.client.errors import LyingNodeError, NodeError
 from althing.client.transport import Transport
 from althing.light.headers import LightError, verify_adjacent, verify_commit, verify_skipping
 from althing.protocol.block import Commit, Header, SignedHeader, Validator, ValidatorSet
-from althing.protocol.errors import ProtocolError
+from althing.protocol.errors import ProtocolError, UnavailableError
 from althing.protocol.stateproof import PresenceProof, proof_from_cbor_obj, verify_absence, verify_presence
 from althing.protocol.trust import Trust
 
 __all__ = ["VerifiedReader"]
+
+_ATTEMPTS: Final = 400
+_PAUSE_S: Final = 0.025
 
 
 class VerifiedReader:
@@ -38,13 +42,21 @@ class VerifiedReader:
         header = self._header
         return Trust(header.chain_id, self._trust.genesis_hash, header.height, header.hash(), self._validators)
 
-    async def state(self, key: bytes) -> tuple[int, bytes | None]:
-        """The value of a state key (None: proved absent) and the version; LyingNodeError when it does not verify."""
-        data = await self._transport.get_bytes(f"/v1/state/{key.hex()}")
-        try:
-            return self._check(key, data)
-        except (LightError, ProtocolError) as exc:
-            raise LyingNodeError(f"state answer for {key!r} does not verify: {exc.message}") from exc
+    async def state(self, key: bytes, *, at_least: int = 0) -> tuple[int, bytes | None]:
+        """The value of a state key (None: proved absent) and the version; LyingNodeError when it does not verify.
+
+        A version is proved by the header after it. `at_least` waits for that of the caller's own last write.
+        """
+        for _ in range(_ATTEMPTS):
+            data = await self._transport.get_bytes(f"/v1/state/{key.hex()}")
+            try:
+                version, value = self._check(key, data)
+            except (LightError, ProtocolError) as exc:
+                raise LyingNodeError(f"state answer for {key!r} does not verify: {exc.message}") from exc
+            if version >= at_least:
+                return version, value
+            await asyncio.sleep(_PAUSE_S)
+        raise UnavailableError("node.behind", f"the node has no header over version {at_least} yet", retry_after_s=1)
 
     def _check(self, key: bytes, data: bytes) -> tuple[int, bytes | None]:
         try:
