@@ -7,6 +7,8 @@ import os
 import random
 import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +22,6 @@ from althing.protocol.errors import StateError
 from althing.storage.lmdb import LmdbBackend
 
 FORK = multiprocessing.get_context("fork")
-SPAWN = multiprocessing.get_context("spawn")
 
 
 def in_child(body: Callable[[], None]) -> None:
@@ -63,36 +64,42 @@ def test_the_lock_of_a_killed_writer_is_free(tmp_path: Path) -> None:
     backend.close()
 
 
-def _follow(path: Path, ready: object, results: object) -> None:
-    backend = LmdbBackend(path, readonly=True)
-    ready.put("open")  # type: ignore[attr-defined]
-    while True:
-        with backend.read() as snapshot:
-            found = snapshot.get("late", b"done")
-            if found is not None:
-                rows = sum(1 for _ in snapshot.scan("t"))
-                results.put((rows, found))  # type: ignore[attr-defined]
-                break
-        time.sleep(0.005)  # a reader that polls, as an explorer would
-    with pytest.raises(StateError, match=r"state\.read_only"):
-        backend.write({"t": {b"k": b"v"}})
-    backend.close()
+# A process of its own, as an explorer would be: it polls until the writer has added a table it did not know.
+FOLLOW = """
+import sys, time
+from pathlib import Path
+from althing.protocol.errors import StateError
+from althing.storage.lmdb import LmdbBackend
+
+backend = LmdbBackend(Path(sys.argv[1]), readonly=True)
+print("open", flush=True)
+while True:
+    with backend.read() as snapshot:
+        if snapshot.get("late", b"done") == b"yes":
+            print(sum(1 for _ in snapshot.scan("t")), flush=True)
+            break
+    time.sleep(0.005)
+try:
+    backend.write({"t": {b"k": b"v"}})
+except StateError as error:
+    print(error.code, flush=True)
+backend.close()
+"""
 
 
 def test_a_reading_process_follows_a_writer_that_grows_and_adds_tables(tmp_path: Path) -> None:
     path = tmp_path / "state"
     writer = LmdbBackend(path, durable=False, map_bytes_start=1 << 18)
     writer.write({"t": {b"first": b"v"}})
-    ready, results = SPAWN.Queue(), SPAWN.Queue()
-    reader = SPAWN.Process(target=_follow, args=(path, ready, results))
-    reader.start()
-    assert ready.get(timeout=30) == "open"
-    for batch in range(8):
-        writer.write({"t": {b"%d/%d" % (batch, number): bytes(2000) for number in range(200)}})
-    writer.write({"late": {b"done": b"yes"}})
-    assert results.get(timeout=30) == (1601, b"yes")
-    reader.join(30)
-    assert reader.exitcode == 0
+    command = [sys.executable, "-c", FOLLOW, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "open\n"
+        for batch in range(8):
+            writer.write({"t": {b"%d/%d" % (batch, number): bytes(2000) for number in range(200)}})
+        writer.write({"late": {b"done": b"yes"}})
+        assert reader.stdout.read().split() == ["1601", "state.read_only"]
+        assert reader.wait(60) == 0
     writer.close()
 
 
