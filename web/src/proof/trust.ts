@@ -27,6 +27,8 @@ export function parseTrust(text: string): Trust {
     if (error instanceof SyntaxError) throw new EncodingError("a trust file is JSON");
     throw error;
   }
+  // Parsed, 10.0 and 1e1 are 10; as written they are no integers.
+  if (/"(?:height|power)"\s*:\s*-?\d+[.eE]/.test(text)) throw new EncodingError("a number in the trust file is not an integer");
   const file = members(document);
   if (file.format !== FORMAT) throw new EncodingError(`this is not a trust file of format ${FORMAT}`);
   if (!Array.isArray(file.validators) || file.validators.length === 0) throw new EncodingError("the trust file lists no validators");

@@ -86,7 +86,8 @@ const KIND_DEVICE = 5n;
 const SECOND_NS = 1_000_000_000n;
 const DOMAIN_KEY = utf8("althing/key/v1");
 
-export function verifyProof(data: Bytes, trust: Trust): Verified {
+/** With `requireDevice` a message that only its gateway attests fails at step 7. */
+export function verifyProof(data: Bytes, trust: Trust, { requireDevice = false } = {}): Verified {
   const proof = at(1, () => form(data));
   const signed = at(1, () => signedHeader(proof.signedHeader));
   at(2, () => chain(proof, trust));
@@ -94,7 +95,7 @@ export function verifyProof(data: Bytes, trust: Trust): Verified {
   const head = at(4, () => log(proof));
   const definition = at(5, () => stream(proof, leaf, head, signed.header.appHash));
   const account = at(6, () => keyRecord(proof, leaf, row, definition, signed.header.appHash));
-  const device = at(7, () => origin(proof, leaf, row, account));
+  const device = at(7, () => origin(proof, leaf, row, account, requireDevice));
   at(8, () => verifyCommit(trust.chainId, signed));
   const tie = at(9, () => trusted(proof, trust, signed));
   return { bytes: data.length, fileHash: sha256(data), proof, leaf, row, leafIndex, head, definition, account, device, signed, tie };
@@ -175,8 +176,11 @@ function keyRecord(proof: Proof, leaf: Leaf, row: AnchorRow, definition: StreamD
   return account;
 }
 
-function origin(proof: Proof, leaf: Leaf, row: AnchorRow, account: Account): Verified["device"] {
-  if (leaf.origin !== ORIGIN_DEVICE) return null;
+function origin(proof: Proof, leaf: Leaf, row: AnchorRow, account: Account, requireDevice: boolean): Verified["device"] {
+  if (leaf.origin !== ORIGIN_DEVICE) {
+    if (requireDevice) throw new ProofError(7, "only the gateway attests this message; the device did not sign it");
+    return null;
+  }
   const message = parseMessage(leaf.body, proof.genesisHash);
   if (message.chainId !== proof.chainId || message.stream !== leaf.stream) {
     throw new ProofError(7, `the device signed for stream ${message.stream} of chain ${message.chainId}`);
