@@ -19,6 +19,15 @@ from althing.testing.rounds import fault_rounds
 SEED = os.environ.get("ALTHING_SEED", "power 1")
 pytestmark = pytest.mark.needs_cc
 
+HEAD = """
+import os, sys
+os.chdir(sys.argv[1])
+def sync(path):
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+"""
+
 
 @pytest.fixture(scope="module")
 def library(cc, tmp_path_factory):
@@ -35,9 +44,8 @@ def disk(library, tmp_path):
     cuts = PowerCut(library, home, tmp_path / "disk")
 
     def run(program, torn=None):
-        head = "import os, sys\nos.chdir(sys.argv[1])\ndef sync(path):\n    fd = os.open(path, os.O_RDONLY)\n    os.fsync(fd)\n    os.close(fd)\n"
         environment = {**os.environ, **cuts.environment}
-        subprocess.run([sys.executable, "-c", head + program, str(home)], check=True, env=environment)
+        subprocess.run([sys.executable, "-c", HEAD + program, str(home)], check=True, env=environment)
         cuts.cut(torn)
         return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
@@ -68,12 +76,21 @@ OLD = {"old": b"old"}
         ("open('sub/x', 'wb').write(b'x'); sync('sub/x'); sync('.')", OLD),
         ("open('sub/x', 'wb').write(b'x'); sync('sub/x'); sync('sub')", {**OLD, "sub/x": b"x"}),
         ("os.mkdir('dir'); open('dir/x', 'wb').write(b'x'); sync('dir/x'); sync('dir')", OLD),
-        ("os.link('old', 'twin'); sync('.'); open('twin', 'wb').write(b'both'); sync('old')", {"old": b"both", "twin": b"both"}),
+        (
+            "os.link('old', 'twin'); sync('.'); open('twin', 'wb').write(b'both'); sync('old')",
+            {"old": b"both", "twin": b"both"},
+        ),
         ("os.pwrite(os.open('old', os.O_WRONLY | os.O_DSYNC), b'N', 0)", {"old": b"Nld"}),
-        ("open('old', 'r+b').write(b'AAA'); os.pwrite(os.open('old', os.O_WRONLY | os.O_DSYNC), b'N', 2)", {"old": b"olN"}),
+        (
+            "open('old', 'r+b').write(b'AAA'); os.pwrite(os.open('old', os.O_WRONLY | os.O_DSYNC), b'N', 2)",
+            {"old": b"olN"},
+        ),
         ("f = open('old', 'r+b'); os.writev(f.fileno(), [b'n', b'e']); os.fdatasync(f.fileno())", {"old": b"ned"}),
         ("fd = os.open('old', os.O_RDWR); os.posix_fallocate(fd, 0, 8); os.fsync(fd)", {"old": b"old\0\0\0\0\0"}),
-        ("import mmap\nf = open('old', 'r+b'); m = mmap.mmap(f.fileno(), 3); m[:] = b'new'; m.flush()", {"old": b"new"}),
+        (
+            "import mmap\nf = open('old', 'r+b'); m = mmap.mmap(f.fileno(), 3); m[:] = b'new'; m.flush()",
+            {"old": b"new"},
+        ),
         ("import mmap\nf = open('old', 'r+b'); m = mmap.mmap(f.fileno(), 3); m[:] = b'new'", OLD),
     ],
 )
@@ -134,7 +151,14 @@ def test_lmdb_duckdb_and_arrow_pass_through_the_library(disk):
 
 def test_a_full_disk_takes_nothing_until_there_is_room_again(disk):
     disk.cuts.fill()
-    program = "try:\n    os.write(os.open('old', os.O_WRONLY), b'new')\nexcept OSError as error:\n    assert error.errno == 28\nelse:\n    raise AssertionError\n"
+    program = """
+try:
+    os.write(os.open('old', os.O_WRONLY), b'new')
+except OSError as error:
+    assert error.errno == 28
+else:
+    raise AssertionError
+"""
     assert disk(program) == OLD
     disk.cuts.free()
     assert disk("os.write(os.open('old', os.O_WRONLY), b'new'); sync('old')") == {"old": b"new"}

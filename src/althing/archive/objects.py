@@ -21,6 +21,7 @@ from obstore.store import LocalStore, from_url
 
 from althing.archive.errors import ArchiveError
 from althing.protocol.errors import UnavailableError
+from althing.service.durable import make_folders
 
 __all__ = ["LocalObjects", "ObjectInfo", "ObjectMissing", "ObjectStore", "RemoteObjects", "open_objects"]
 
@@ -143,8 +144,8 @@ class LocalObjects:
         self._made = 0
         if not read_only:
             with _os_errors(str(root)):
-                self._scratch.mkdir(parents=True, exist_ok=True)
-                _sync_folder(root)
+                make_folders(self._root)
+                make_folders(self._scratch)
                 _clear_scratch(self._scratch)
 
     def put(self, name: str, data: bytes) -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from althing.protocol.address import address_of_key, format_address
 from althing.protocol.errors import AlthingError
 from althing.protocol.signatures import P256_ORDER, PrivateKey, Suite
+from althing.service.durable import make_folders, sync_folder
 
 __all__ = ["FORMAT", "KeyFileError", "generate_key", "load_key", "save_key"]
 

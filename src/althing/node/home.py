@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from althing.protocol.messages.governance import (
 )
 from althing.protocol.messages.identity import Key
 from althing.protocol.signatures import PrivateKey
+from althing.service.durable import make_folders, write_file
 
 __all__ = ["Home", "HomeError", "create_home", "write_json"]
 
@@ -126,7 +126,7 @@ def create_home(path: Path, *, chain_id: str, organisation: str, time_s: int) ->
     if home.genesis_file.exists():
         raise HomeError("home.exists", f"{path} is a home already")
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folders(path)
         admin = _key(home.admin_key_file)
         node = _key(home.node_key_file)
         validator = load_or_create_key(home.validator_key_file)
@@ -145,7 +145,7 @@ def create_home(path: Path, *, chain_id: str, organisation: str, time_s: int) ->
             nodes=(GenesisNode(f"{organisation}-node-1", organisation, Key(node.suite, node.public)),),
         )
         # Last and by rename: a home whose creation was interrupted has no genesis, and the keys made so far are used again.
-        _replace(home.genesis_file, genesis.to_bytes())
+        write_file(home.genesis_file, genesis.to_bytes())
     except PermissionError as exc:
         raise HomeError("home.read_only", f"{path} cannot be written", hint="choose another with --home") from exc
     assert genesis_hash(home.genesis()) == genesis_hash(genesis)
@@ -154,24 +154,10 @@ def create_home(path: Path, *, chain_id: str, organisation: str, time_s: int) ->
 
 def write_json(path: Path, document: Any) -> None:
     """Replace a JSON file atomically and durably."""
-    _replace(path, (json.dumps(document, indent=2) + "\n").encode())
+    write_file(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
 def _key(path: Path) -> PrivateKey:
     if not path.exists():
         save_key(path, generate_key())
     return load_key(path)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

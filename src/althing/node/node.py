@@ -22,6 +22,7 @@ from althing.protocol.address import address_of_key
 from althing.protocol.block import ConsensusParams, Timestamp
 from althing.protocol.genesis import app_state_of
 from althing.protocol.trust import format_trust
+from althing.service.durable import make_folders, write_file
 from althing.storage.registry import open_backend
 
 __all__ = ["EngineMaker", "Node"]
@@ -56,7 +57,7 @@ class Node:
         self.submission = Submission(self.ledger, self.engine, self.key, self.address, clock)
         self.application.committed = self._committed
         self.watchers: list[Callable[[CommittedContent], None]] = [self.submission.block_committed]
-        home.archive_dir.mkdir(parents=True, exist_ok=True)
+        make_folders(home.archive_dir)
         self.archive = ArchiveReader(LocalObjects(home.archive_dir), anchors=ChainAnchors(self.ledger.store))
         self.proofs = ProofBuilder(
             self.genesis.chain_id, self.ledger.genesis_hash, self.ledger.store, self.engine, ArchiveLeaves(self.archive)
@@ -81,7 +82,7 @@ class Node:
         await self.engine.wait_height(self.genesis.initial_height)
         if not self.home.trust_file.exists():
             trust = self.proofs.trust(self.genesis.initial_height)
-            self.home.trust_file.write_text(format_trust(trust), encoding="ascii")
+            write_file(self.home.trust_file, format_trust(trust).encode("ascii"))
 
     async def stop(self) -> None:
         """Close submission, finish the block in work, release files. Safe after a failed start."""

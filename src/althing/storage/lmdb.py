@@ -112,6 +112,8 @@ class LmdbBackend:
                 path.mkdir(parents=True, exist_ok=True)
                 self._writer_lock = WriterLock(path / "writer.lock")
             self._env = self._open(min(map_bytes_start, map_bytes_max))
+            if not readonly and durable:
+                _sync_names(path)
             self._open_tables()
         except (OSError, lmdb.Error) as error:
             self._release()
@@ -301,6 +303,16 @@ class LmdbBackend:
                 "state.damaged", f"{self._path} is not a readable store: {error}", hint="restore it from a snapshot"
             )
         return StateError("state.io", f"{self._path}: {error}", hint="check the disk, then restart")
+
+
+def _sync_names(path: Path) -> None:
+    """LMDB syncs its file, but neither the file's name nor the folder's."""
+    for folder in (path, path.parent):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _apply(txn: Any, db: Any, changes: Mapping[bytes, bytes | None]) -> None:

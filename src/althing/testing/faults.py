@@ -36,7 +36,7 @@ from althing.protocol.messages.identity import AccountKind, Key
 from althing.service.faultpoints import VARIABLE
 from althing.testing.simulator import Fleet
 
-__all__ = ["FAULTS", "Daemon", "DaemonEnded", "Ports", "Site", "free_ports", "wait_until"]
+__all__ = ["FAULTS", "Daemon", "DaemonError", "Ports", "Site", "free_ports", "wait_until"]
 
 READY_S: Final = 60.0
 _LOG_TAIL: Final = 3000
@@ -83,7 +83,7 @@ retry_s = 1
 """
 
 
-class DaemonEnded(AlthingError):
+class DaemonError(AlthingError):
     """A daemon ended before it was ready: `testing.ended`; its own error if it named one."""
 
 
@@ -112,18 +112,18 @@ class Daemon:
         self._lines.put(None)
 
     def ready(self) -> dict[str, Any]:
-        """Its ready line, or DaemonEnded."""
+        """Its ready line, or DaemonError."""
         try:
             line = self._lines.get(timeout=READY_S)
         except queue.Empty:
             self.kill()
-            raise DaemonEnded("testing.slow", f"the {self.noun} was not ready in {READY_S} s: {self.said()}") from None
+            raise DaemonError("testing.slow", f"the {self.noun} was not ready in {READY_S} s: {self.said()}") from None
         if line is None:
             self.process.wait()
-            raise DaemonEnded("testing.ended", f"the {self.noun} ended: {self.said()}")
+            raise DaemonError("testing.ended", f"the {self.noun} ended: {self.said()}")
         found = json.loads(line)
         if "error" in found:
-            raise DaemonEnded(found["error"]["code"], found["error"]["message"])
+            raise DaemonError(found["error"]["code"], found["error"]["message"])
         assert isinstance(found, dict)
         return found
 
@@ -249,7 +249,7 @@ class Site:
         daemon = self._daemons[noun]
         try:
             daemon.ready()
-        except DaemonEnded:
+        except DaemonError:
             if fault and daemon.process.returncode == -signal.SIGKILL:
                 return False
             raise
@@ -316,7 +316,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, otherwise: str |
 def free_ports(count: int, avoid: Iterable[int] = ()) -> list[int]:
     """Ports of 127.0.0.1 that nobody listens on, below those that the system gives to outgoing connections: a client
     that tries a killed server's port again would else be able to connect to itself."""
-    random = Random(f"{os.getpid()} {time.monotonic_ns()}")
+    random = Random(f"{os.getpid()} {time.monotonic_ns()}")  # noqa: S311 -- no secret
     found: list[int] = []
     while len(found) < count:
         port = random.randrange(10_000, 32_000)

@@ -58,6 +58,11 @@ class PowerCut:
             "ALTHING_POWERCUT_FULL": str(self._full),
         }
 
+    def record(self, path: Path) -> None:
+        """A file that a process without the library has written, and its name, are durable."""
+        self._record(path, self._shadow)
+        self._record(path.parent, self._shadow)
+
     def fill(self) -> None:
         """From now on the disk takes nothing more."""
         self._full.touch()

@@ -25,6 +25,7 @@ __all__ = ["HttpPublisher", "MqttPublisher", "Publisher", "Way"]
 _IN_FLIGHT_MAX: Final = 10
 _RETRY_S: Final = 0.2
 _SESSION_S: Final = 3600
+_NOT_FOUND: Final = 0x92
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Publisher:
         self.way = way
         self._journal = journal
         self._pause_s = pause_s
-        self._random = Random(f"{seed} {device.name}")
+        self._random = Random(f"{seed} {device.name}")  # noqa: S311 -- to be repeated
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._waiting: dict[int, SimulatedMessage] = {}
@@ -174,7 +175,9 @@ class MqttPublisher(Publisher):
                 self._changed.notify_all()
 
     def _answer(self, message: SimulatedMessage, reason: Any) -> None:
-        if reason.is_failure:
+        # A PUBCOMP that knows no such identifier is no error after a reconnection (MQTT 5 §3.7.2.1): the PUBREC, which was
+        # the acknowledgement, came before, and the server's PUBCOMP to the first PUBREL was lost.
+        if reason.is_failure and reason.value != _NOT_FOUND:
             self._journal.refused(message, str(reason))
         else:
             self._journal.acknowledged(message)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final
 
+import httpx
 import structlog
 
+from althing.gateway.config import GatewayPaths
 from althing.testing.audit import Audit, audit
 from althing.testing.faults import FAULTS, Site, wait_until
 from althing.testing.powercut import PowerCut
@@ -35,6 +38,7 @@ _WAYS_UNSIGNED: Final = (
 _WAYS_SIGNED: Final = (Way("mqtt5", 1), Way("mqtt5", 2), Way("mqtt311", 1), Way("http"))
 _FAULTS_A_START: Final = 0.5  # share of starts that are armed with a fault point
 _ANSWERS_S: Final = 60.0
+_WORK_S: Final = 6.0
 
 
 @dataclass(slots=True)
@@ -92,6 +96,20 @@ class _Run:
             self._died(noun)
         return dead
 
+    def wait_for_work(self) -> list[str]:
+        """As `wait`, until a batch was anchored and released: kills would else cluster at the beginning of its way."""
+        batches, end = -1, time.monotonic() + _WORK_S
+        while time.monotonic() < end:
+            dead = self.wait(0.02)
+            if dead:
+                return dead
+            with suppress(httpx.HTTPError):
+                now = int(self.site.gateway_status()["batches"])
+                if now > batches >= 0:
+                    return []
+                batches = now
+        return []
+
     def kill(self, nouns: Sequence[str]) -> None:
         for noun in nouns:
             if self.site.daemon(noun).alive:
@@ -128,15 +146,14 @@ def fault_rounds(
     fleet = Fleet(seed, ed25519=2, p256=2, unsigned=5, streams=2)
     journal = Journal()
     with Site(folder, processes=processes) as site:
+        random = Random(seed)  # noqa: S311 -- a plan to be repeated
+        cuts = None if power is None else power(site)
+        if cuts is not None:
+            site.environment.update(cuts.environment)
         site.start("node")
         site.enrol(fleet)
-        random = Random(seed)
-        cuts = None
-        if power is not None:
-            site.stop("node")
-            cuts = power(site)
-            site.environment.update(cuts.environment)
-            site.start("node")
+        if cuts is not None:
+            cuts.record(GatewayPaths(site.path).tokens)
         run = _Run(site, random, cuts)
         run.start("gateway", armed=False)
         publishers = [_publisher(site, device, way, journal, pause_s, seed) for device, way in _ways(fleet)]
@@ -163,15 +180,16 @@ def fault_rounds(
 def _round(run: _Run, number: int) -> None:
     random = run.random
     victims = random.choice((["node"], ["gateway"], ["node", "gateway"]))
-    moment_s = random.choice((0.05, 0.3, 1.0)) * random.random()
+    moment_s = random.choice((0.03, 0.3, 1.5)) * random.random()
     if run.power is not None:
         victims = ["node", "gateway"]
-    dead = run.wait(moment_s)
+    dead = run.wait_for_work() if random.random() < 0.5 else []
+    dead = dead or run.wait(moment_s)
     if run.power is not None:
         dead = dead and victims
     _log.info("round", number=number, victims=dead or victims, died_by_itself=bool(dead), after_s=round(moment_s, 3))
     run.kill(dead or victims)
-    down_s = random.choice((0.0, 0.0, 0.5))  # sometimes the other one has to do without it for a while
+    down_s = random.choice((0.0, 0.0, 0.3))  # sometimes the other one has to do without it for a while
     time.sleep(down_s)
     run.start(*(dead or victims), armed=True)
 
@@ -191,9 +209,7 @@ def _ways(fleet: Fleet) -> list[tuple[SimulatedDevice, Way]]:
     return [*zip(signed, _WAYS_SIGNED, strict=True), *zip(unsigned, _WAYS_UNSIGNED, strict=True)]
 
 
-def _publisher(
-    site: Site, device: SimulatedDevice, way: Way, journal: Journal, pause_s: float, seed: str
-) -> Publisher:
+def _publisher(site: Site, device: SimulatedDevice, way: Way, journal: Journal, pause_s: float, seed: str) -> Publisher:
     token = site.tokens[device.name]
     if way.protocol == "http":
         return HttpPublisher(device, way, journal, pause_s=pause_s, seed=seed, url=site.http, token=token)

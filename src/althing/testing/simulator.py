@@ -32,9 +32,7 @@ from althing.protocol.signatures import PrivateKey, Suite
 
 __all__ = ["SCHEMA", "Fleet", "HttpLoad", "Identity", "Journal", "MqttLoad", "SimulatedDevice", "SimulatedMessage"]
 
-SCHEMA: Final = StreamSchema(
-    (Quantity("t", "Cel"), Quantity("rh", "%RH")), content_type="application/senml+json"
-)
+SCHEMA: Final = StreamSchema((Quantity("t", "Cel"), Quantity("rh", "%RH")), content_type="application/senml+json")
 _RETRY_S: Final = 0.1
 _ANSWER_S: Final = 20.0
 
@@ -265,13 +263,15 @@ class MqttLoad:
                 messages = [device.message(index) for index in range(first, first + messages_each)]
                 for message in messages:
                     self._journal.sending(message)
-                while not await self._visit(device, messages):
+                await self._visit(device, messages)
+                while messages:
                     await asyncio.sleep(_RETRY_S)
+                    await self._visit(device, messages)
 
         await asyncio.gather(*(visit_all() for _ in range(self._connections)))
 
-    async def _visit(self, device: SimulatedDevice, messages: list[SimulatedMessage]) -> bool:
-        """Send what is not answered yet; `messages` shrinks. False when the connection ended before."""
+    async def _visit(self, device: SimulatedDevice, messages: list[SimulatedMessage]) -> None:
+        """Send what is not answered yet over one connection; `messages` keeps what is not answered then."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         host, port = self._address()
@@ -297,9 +297,8 @@ class MqttLoad:
                 )
                 await ended
         except (OSError, TimeoutError):
-            return not messages
+            return
         transport.close()
-        return not messages
 
 
 class _Publisher(asyncio.Protocol):
@@ -353,9 +352,7 @@ class _Publisher(asyncio.Protocol):
             self._answered(int.from_bytes(body[:2], "big"), body[2] if len(body) > 2 else 0)
 
 
-def _round_robin(
-    devices: Sequence[SimulatedDevice], first: int, count: int
-) -> Iterator[tuple[SimulatedDevice, int]]:
+def _round_robin(devices: Sequence[SimulatedDevice], first: int, count: int) -> Iterator[tuple[SimulatedDevice, int]]:
     for index in range(first, first + count):
         for device in devices:
             yield device, index

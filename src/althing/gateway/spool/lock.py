@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from althing.gateway.errors import SpoolError
+from althing.service.durable import make_folders
 
 __all__ = ["SpoolLock"]
 
@@ -18,7 +19,7 @@ class SpoolLock:
     def __init__(self, folder: Path) -> None:
         path = folder / "lock"
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folders(folder, mode=0o700)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SpoolError(

@@ -10,6 +10,7 @@ from pathlib import Path
 import lmdb
 
 from althing.gateway.ingest.mqtt.errors import SessionStoreError
+from althing.service.durable import make_folders, sync_folder
 
 __all__ = ["LmdbSessionStore"]
 
@@ -26,7 +27,7 @@ class LmdbSessionStore:
         """Raises SessionStoreError: mqtt_store.locked, mqtt_store.foreign, mqtt_store.unavailable."""
         self._bytes_max = bytes_max
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_folders(directory)
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SessionStoreError("mqtt_store.unavailable", f"cannot use {directory}: {error}") from error
@@ -42,7 +43,8 @@ class LmdbSessionStore:
                 str(directory), map_size=map_bytes, max_dbs=0, sync=True, metasync=True, lock=False
             )
             self._check_format(directory)
-        except lmdb.Error as error:
+            sync_folder(directory)  # LMDB syncs its file, but not the file's name
+        except (OSError, lmdb.Error) as error:
             os.close(self._lock)
             raise SessionStoreError("mqtt_store.unavailable", f"cannot open {directory}: {error}") from error
 
