@@ -95,7 +95,8 @@ def verify_proof(data: bytes, trust: Trust, *, require_device: bool = False) -> 
     With `require_device` a message that only its gateway attests fails at step 7.
     """
     proof = _step(1, lambda: _form(data))
-    header, commit, validators = _step(1, lambda: _signed_header(proof.signed_header))
+    validators, *link_validators = _step(1, lambda: _validator_sets(proof))
+    header, commit = _step(1, lambda: _signed_header(proof.signed_header))
     _step(2, lambda: _chain(proof, trust))
     leaf, row = _step(3, lambda: _batch(proof))
     head = _step(4, lambda: _log(proof))
@@ -103,7 +104,7 @@ def verify_proof(data: bytes, trust: Trust, *, require_device: bool = False) -> 
     account = _step(6, lambda: _key_record(proof, leaf, row, definition, header.app_hash))
     origin = _step(7, lambda: _origin(proof, leaf, row, account, require_device))
     _step(8, lambda: verify_commit(trust.chain_id, header, commit, validators))
-    anchored = _step(9, lambda: _trust(proof, trust, header, commit, validators))
+    anchored = _step(9, lambda: _trust(proof, trust, SignedHeader(header, commit), validators, link_validators))
     details = (
         f"proof file version {proof.version}, {len(data)} bytes",
         f"chain {proof.chain_id}, genesis {proof.genesis_hash.hex()}",
@@ -160,12 +161,21 @@ def _log(proof: Proof) -> StreamHead:
     return head
 
 
-def _signed_header(part: SignedHeaderPart) -> tuple[Header, Commit, ValidatorSet]:
+def _validator_sets(proof: Proof) -> list[ValidatorSet]:
+    """That of the signed header, then those of the links."""
+    return [_validators(part) for part in (proof.signed_header, *proof.links)]
+
+
+def _validators(part: SignedHeaderPart) -> ValidatorSet:
     members = tuple(Validator(validator.public, validator.power) for validator in part.validators)
     validators = ValidatorSet.of(members)
     if validators.validators != members:
         raise ProofError(1, "validators do not stand in CometBFT's order")
-    return Header.decode(part.header), Commit.decode(part.commit), validators
+    return validators
+
+
+def _signed_header(part: SignedHeaderPart) -> tuple[Header, Commit]:
+    return Header.decode(part.header), Commit.decode(part.commit)
 
 
 def _stream(proof: Proof, leaf: Leaf, head: StreamHead, app_hash: bytes) -> StreamDefinition:
@@ -218,10 +228,14 @@ def _valid_then(entry: KeyEntry, arrival_ns: int, anchored_ns: int) -> bool:
     return entry.revoked_at is None or anchored_ns < entry.revoked_at * _SECOND_NS
 
 
-def _trust(proof: Proof, trust: Trust, header: Header, commit: Commit, validators: ValidatorSet) -> str:
+def _trust(
+    proof: Proof, trust: Trust, signed: SignedHeader, validators: ValidatorSet, link_validators: list[ValidatorSet]
+) -> str:
+    header = signed.header
     if proof.links:
-        _follow(proof.links, trust, SignedHeader(header, commit), validators)
-        return f"followed {len(proof.links)} linking headers from trusted height {trust.height}"
+        links = [(SignedHeader(*_signed_header(p)), v) for p, v in zip(proof.links, link_validators, strict=True)]
+        _follow([*links, (signed, validators)], trust)
+        return f"followed {len(links)} linking headers from trusted height {trust.height}"
     if proof.history is not None:
         _descend(proof.history, trust, header)
         return f"height {header.height} is in the header log of trusted height {trust.height}"
@@ -242,18 +256,16 @@ def _trust(proof: Proof, trust: Trust, header: Header, commit: Commit, validator
     )
 
 
-def _follow(
-    links: tuple[SignedHeaderPart, ...], trust: Trust, last: SignedHeader, last_validators: ValidatorSet
-) -> None:
-    first, first_commit, validators = _signed_header(links[0])
-    if first.height != trust.height or first.hash() != trust.header_hash:
+def _follow(chain: list[tuple[SignedHeader, ValidatorSet]], trust: Trust) -> None:
+    """From the first link, which is the trusted header, to the proof's own header."""
+    first, validators = chain[0]
+    trusted = first.header
+    if trusted.height != trust.height or trusted.hash() != trust.header_hash:
         raise ProofError(9, "the first linking header is not the trusted one")
     if validators.hash() != trust.validators.hash():
         raise ProofError(9, "the first linking header's validators are not the trusted ones")
-    verify_commit(trust.chain_id, first, first_commit, validators)
-    steps = [(SignedHeader(h, c), v) for h, c, v in map(_signed_header, links[1:])]
-    trusted = first
-    for signed, members in (*steps, (last, last_validators)):
+    verify_commit(trust.chain_id, trusted, first.commit, validators)
+    for signed, members in chain[1:]:
         if signed.header.height == trusted.height + 1:
             verify_adjacent(trusted, signed, members, freshness=None)
         else:

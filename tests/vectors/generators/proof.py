@@ -466,6 +466,19 @@ def _changing_validators(cases: _Cases) -> None:
     spoiled = linked.links[0].commit[:-1] + bytes((linked.links[0].commit[-1] ^ 1,))
     spoiled_links = replace(linked, links=(replace(linked.links[0], commit=spoiled), *linked.links[1:]))
     cases.add("the first link's commit does not verify", spoiled_links, chain.trust(early), 9)
+    second = linked.links[1]
+    disordered = replace(second, validators=(*second.validators[1:], second.validators[0]))
+    out_of_order = replace(linked, links=(linked.links[0], disordered))
+    cases.add("a link's validators out of order", out_of_order, chain.trust(early), 1)
+    doubled = replace(second, validators=(second.validators[0], *second.validators))
+    cases.add("a link's validator twice", replace(linked, links=(linked.links[0], doubled)), chain.trust(early), 1)
+    unknown = replace(second, header=second.header + b"\x78\x01")
+    cases.add(
+        "a link's header with an unknown field",
+        replace(linked, links=(linked.links[0], unknown)),
+        chain.trust(early),
+        9,
+    )
     for name, changed in _other_sets(chain.trust(early)):
         cases.add(f"links, trusted validators: {name}", linked, changed, 9)
 
@@ -517,6 +530,11 @@ def _trust_files(cases: _Cases) -> None:
     refuse("trust: power 0", validators=[{**member, "power": 0}])
     refuse("trust: power true", validators=[{**member, "power": True}])
     refuse("trust: chain id with a capital", chain_id="Trusted")
+    twice = json.dumps(good)[:-1]
+    cases.refuse_trust("trust: a member twice", twice + ', "height": 1}')
+    cases.refuse_trust("trust: a member twice, once escaped", twice + ', "heigh\\u0074": 1}')
+    cases.refuse_trust("trust: an ignored member twice", twice + ', "note": {"a": 1, "a": 2}}')
+    cases.refuse_trust("trust: byte order mark", "\ufeff" + json.dumps(good))
     cases.refuse_trust("trust: not JSON", json.dumps(good)[:-1])
     cases.refuse_trust("trust: an array", "[]")
     cases.refuse_trust("trust: NaN", json.dumps(good)[:-1] + ', "note": NaN}')
