@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -16,6 +17,8 @@ __all__ = ["ANSWER_BYTES_MAX", "Transport"]
 
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 _CBOR: Final = "application/cbor"
+_READS_MAX: Final = 6
+_PAUSE_MAX_S: Final = 5
 
 
 class Transport:
@@ -37,14 +40,25 @@ class Transport:
         await self._http.aclose()
 
     async def get_json(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
-        response = await self.request("GET", path, params=params, accept="application/json")
+        response = await self._read(path, params, "application/json")
         try:
             return response.json()
         except ValueError as exc:
             raise NodeError("node.answer", f"{self.url}{path} did not answer with JSON", status=502) from exc
 
     async def get_bytes(self, path: str, params: Mapping[str, Any] | None = None, *, accept: str = _CBOR) -> bytes:
-        return (await self.request("GET", path, params=params, accept=accept)).content
+        return (await self._read(path, params, accept)).content
+
+    async def _read(self, path: str, params: Mapping[str, Any] | None, accept: str) -> httpx.Response:
+        """A read, asked again while a node says that it will have the answer soon (a segment still being stored)."""
+        for attempt in range(_READS_MAX):
+            try:
+                return await self.request("GET", path, params=params, accept=accept)
+            except UnavailableError as exc:
+                if exc.code == "node.unavailable" or attempt == _READS_MAX - 1:
+                    raise
+                await asyncio.sleep(min(exc.retry_after_s, _PAUSE_MAX_S))
+        raise AssertionError("the last attempt returns or raises")
 
     async def post_cbor(self, path: str, body: bytes, params: Mapping[str, Any], *, timeout_s: float) -> Any:
         response = await self.request(
