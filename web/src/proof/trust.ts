@@ -27,6 +27,7 @@ export function parseTrust(text: string): Trust {
     if (error instanceof SyntaxError) throw new EncodingError("a trust file is JSON");
     throw error;
   }
+  checkNames(text);
   // Parsed, 10.0 and 1e1 are 10; as written they are no integers.
   if (/"(?:height|power)"\s*:\s*-?\d+[.eE]/.test(text)) throw new EncodingError("a number in the trust file is not an integer");
   const file = members(document);
@@ -45,6 +46,26 @@ export function parseTrust(text: string): Trust {
     headerHash: digest(file.header_hash),
     validators,
   };
+}
+
+const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\]:]/g;
+
+/** Of two members of one name parsers take either, so two readers would trust different chains. `text` is JSON. */
+function checkNames(text: string): void {
+  const open: (Set<string> | null)[] = []; // the names of each object that is open; null for an array
+  let last = "";
+  for (const [token] of text.matchAll(TOKEN)) {
+    if (token === "{") open.push(new Set());
+    else if (token === "[") open.push(null);
+    else if (token === "}" || token === "]") open.pop();
+    else if (token === ":") {
+      const names = open.at(-1);
+      const name = JSON.parse(last) as string;
+      if (names?.has(name)) throw new EncodingError("a member of the trust file is named twice");
+      names?.add(name);
+    }
+    last = token;
+  }
 }
 
 function members(value: unknown): Record<string, unknown> {

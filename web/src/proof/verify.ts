@@ -90,6 +90,7 @@ const DOMAIN_KEY = utf8("althing/key/v1");
 export function verifyProof(data: Bytes, trust: Trust, { requireDevice = false } = {}): Verified {
   const proof = at(1, () => form(data));
   const signed = at(1, () => signedHeader(proof.signedHeader));
+  at(1, () => proof.links.forEach((link) => checkValidators(link.validators)));
   at(2, () => chain(proof, trust));
   const { leaf, row, leafIndex } = at(3, () => batch(proof));
   const head = at(4, () => log(proof));
