@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,38 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         open_backend("cloud", None)
     assert caught.value.code == "state.unknown_backend"
     assert "lmdb" in caught.value.hint
+
+
+def test_a_snapshot_older_than_a_table_finds_it_empty(backend: Backend) -> None:
+    """The first block with content makes tables while admission reads: its snapshot must not break."""
+    backend.write({"a": {b"1": b"x"}})
+    with backend.read() as older:
+        backend.write({"new": {b"1": b"y"}})
+        assert older.get("new", b"1") is None
+        assert older.get_many("new", [b"1", b"2"]) == [None, None]
+        assert list(older.scan("new")) == []
+        assert older.get("a", b"1") == b"x"
+        with backend.read() as newer:
+            assert newer.get("new", b"1") == b"y"
+
+
+def test_tables_made_beside_readers(backend: Backend) -> None:
+    """Every snapshot is whole: once the marker is there, so is the table it speaks of."""
+    backend.write({"marker": {b"n": b"0"}})
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            with backend.read() as snapshot:
+                marker = snapshot.get("marker", b"n")
+                assert marker is not None
+                found = [snapshot.get(f"table.{number}", b"k") for number in range(1, 8)]
+                assert found == [b"v"] * int(marker) + [None] * (7 - int(marker))
+
+    with ThreadPoolExecutor(3) as threads:
+        readers = [threads.submit(look) for _ in range(3)]
+        for number in range(1, 8):
+            backend.write({f"table.{number}": {b"k": b"v"}, "marker": {b"n": b"%d" % number}})
+        done.set()
+        for reader in readers:
+            reader.result()

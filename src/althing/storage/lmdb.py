@@ -96,7 +96,7 @@ class LmdbBackend:
         self._readonly = readonly
         self._durable = durable
         self._map_bytes_max = map_bytes_max
-        self._tables: dict[str, Any] = {}
+        self._tables: Mapping[str, Any] = {}  # replaced, never changed: snapshots hold the one of their time
         self._gate = threading.Condition()
         self._snapshots = 0
         self._resizing = False
@@ -143,7 +143,7 @@ class LmdbBackend:
         for name in names:
             text = name.decode("ascii")
             if text not in self._tables:
-                self._tables[text] = self._env.open_db(name, create=False)
+                self._tables = {**self._tables, text: self._env.open_db(name, create=False)}
 
     @property
     def readonly(self) -> bool:
@@ -158,11 +158,11 @@ class LmdbBackend:
             self._snapshots += 1
         try:
             try:
-                txn = self._begin_read()
+                txn, tables = self._begin_read()
             except lmdb.Error as error:
                 raise self._translate(error) from error
             try:
-                yield _LmdbSnapshot(txn, self._tables)
+                yield _LmdbSnapshot(txn, tables)
             except lmdb.Error as error:
                 raise self._translate(error) from error
             finally:
@@ -173,20 +173,24 @@ class LmdbBackend:
                 if not self._snapshots:
                     self._gate.notify_all()
 
-    def _begin_read(self) -> Any:
-        if not self._readonly:
-            return self._env.begin()
+    def _begin_read(self) -> tuple[Any, Mapping[str, Any]]:
+        """A transaction and the tables it can use: a handle made after it began is none of its (mdb_dbi_open)."""
         while True:
+            tables = self._tables
             try:
                 txn = self._env.begin()
             except lmdb.MapResizedError:  # the writing process has grown the map
                 self._adopt_map_size()
                 continue
-            if txn.stat()["entries"] == len(self._tables):
-                return txn
-            txn.abort()  # the writing process has added a table
-            with self._gate:
-                self._open_tables()
+            if self._tables is tables:
+                # Unchanged, so whatever was written before it began lies in these tables.
+                if not self._readonly or txn.stat()["entries"] == len(tables):
+                    return txn, tables
+                txn.abort()  # the writing process has added a table
+                with self._gate:
+                    self._open_tables()
+            else:
+                txn.abort()
 
     def _adopt_map_size(self) -> None:
         with self._gate:
@@ -234,7 +238,7 @@ class LmdbBackend:
     def _create_missing(self, batch: Batch) -> None:
         for name, changes in batch.items():
             if changes and name not in self._tables:
-                self._tables[name] = self._env.open_db(name.encode("ascii"))
+                self._tables = {**self._tables, name: self._env.open_db(name.encode("ascii"))}
 
     def _grow(self) -> None:
         size = self._env.info()["map_size"]
