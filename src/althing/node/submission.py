@@ -128,6 +128,7 @@ class Submission:
         for _, arrived in (*self._judging, *self._arrived):
             if not arrived.done():
                 arrived.set_exception(gone)
+        self._judging, self._arrived = [], deque()
         for waiting in list(self._pending.values()):
             self._finish(waiting, TxAnswer(waiting.tx_id, gone.code, gone.message))
         self._pool.shutdown(wait=True)
