@@ -48,7 +48,9 @@ __all__ = [
 
 ORGANISATIONS_MAX: Final = 1000
 VALIDATORS_MAX: Final = 100
-GAS_PRICE_MAX: Final = 2**31  # with the least gas of any transaction the fee stays far below 63 bits: no price locks all out
+GAS_PRICE_MAX: Final = (
+    2**31
+)  # with the least gas of any transaction the fee stays far below 63 bits: no price locks all out
 
 
 @dataclass(frozen=True, slots=True)
