@@ -14,9 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from althing.protocol.decimals import text
-from althing.protocol.limits import MESSAGE_BYTES_MAX
-from althing.protocol.readings import Flag, resolve
 from althing.apps.recorded.examples import Example, load_example, load_examples
 from althing.apps.recorded.recordings import (
     AlarmRun,
@@ -26,6 +23,9 @@ from althing.apps.recorded.recordings import (
     parse_machine_csv,
     parse_qtag,
 )
+from althing.protocol.decimals import text
+from althing.protocol.limits import MESSAGE_BYTES_MAX
+from althing.protocol.readings import Flag, resolve
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 QTAG = (EXAMPLES / "vaccine-carrier" / "RCPJ00010_02_202211090128.txt").read_bytes()
