@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 import time
@@ -252,6 +253,13 @@ def _line(document: dict[str, Any], options: DemoOptions) -> None:
         sys.stdout.flush()
 
 
+def _own_command() -> str:
+    """What starts this program in another terminal: its bare name only if the PATH finds this very one."""
+    own = Path(sys.argv[0])
+    found = shutil.which("althing")
+    return "althing" if found and Path(found).resolve() == own.resolve() else str(own)
+
+
 def _welcome(
     say: Callable[[str], None], options: DemoOptions, api: str, listens: dict[str, Any], devices: list[DemoDevice]
 ) -> None:
@@ -267,9 +275,10 @@ def _welcome(
     say(f"devices   {listens.get('mqtt')} and {listens.get('http')}")
     say("")
     say("try next, in another terminal:")
-    say(f"  althing proof get{home} --stream {stream} --seq 0 -o p.cbor")
-    say(f"  althing proof verify p.cbor --trust {options.home / 'trust.json'}")
-    say(f"  althing device add my-device{home} --stream climate=temperature:Cel")
+    command = _own_command()
+    say(f"  {command} proof get{home} --stream {stream} --seq 0 -o p.cbor")
+    say(f"  {command} proof verify p.cbor --trust {options.home / 'trust.json'}")
+    say(f"  {command} device add my-device{home} --stream climate=temperature:Cel")
     say("")
     say(f"stop: Ctrl-C (a second run goes on).   reset: rm -r {options.home}")
     say("")
