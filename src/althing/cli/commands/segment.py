@@ -12,6 +12,7 @@ from althing.archive.objects import LocalObjects
 from althing.archive.verify import verify_segment
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, guarded
 from althing.cli.output import EXIT_FAILED, emit, table
+from althing.client.errors import ClientError
 from althing.ledger.state.store import StateStore
 from althing.node.anchorindex import AnchorIndex
 from althing.node.home import Home
@@ -53,6 +54,8 @@ def verify(
     segments = sorted(
         (s for s in catalogue.segments() if not wanted or str(s.name) in wanted), key=lambda s: str(s.name)
     )
+    if absent := sorted(wanted - {str(segment.name) for segment in segments}):
+        raise ClientError("cli.segment", f"there is no segment {absent[0]}", hint="althing segment list")
     backend = open_backend("lmdb", place.state_dir, readonly=True)
     try:
         anchors = AnchorIndex(StateStore(backend))
