@@ -75,4 +75,17 @@ def open_client(home: Path, node: str = "", *, signer: Signer | None = None) -> 
             raise HomeError("home.missing", f"there is no chain at {home}", hint="start one: althing demo")
         raise UnavailableError("node.unavailable", "this home's node has never run", hint="althing node start")
     trust = place.trust_file if place.trust_file.exists() else None
-    return Client(url, trust=trust, signer=signer)
+    client = Client(url, trust=trust, signer=signer)
+    try:
+        # A port that this home once used may be another chain's by now; and a node that is away is told at once.
+        answered = client.get("status")["genesis_hash"]
+        if answered != client.trust.genesis_hash.hex():
+            raise UnavailableError(
+                "node.unavailable",
+                f"the node at {url} is of another chain",
+                hint="start this home's: althing node start",
+            )
+    except BaseException:
+        client.close()
+        raise
+    return client

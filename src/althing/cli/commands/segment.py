@@ -54,7 +54,8 @@ def verify(
     segments = sorted(
         (s for s in catalogue.segments() if not wanted or str(s.name) in wanted), key=lambda s: str(s.name)
     )
-    if absent := sorted(wanted - {str(segment.name) for segment in segments}):
+    damaged = {str(n): e for n, e in catalogue.damaged().items() if not wanted or str(n) in wanted}
+    if absent := sorted(wanted - {str(segment.name) for segment in segments} - damaged.keys()):
         raise ClientError("cli.segment", f"there is no segment {absent[0]}", hint="althing segment list")
     backend = open_backend("lmdb", place.state_dir, readonly=True)
     try:
@@ -71,8 +72,12 @@ def verify(
         for result in results
         for finding in result.findings
     ]
+    findings += [
+        {"segment": text, "code": error.code, "where": text, "message": error.message}
+        for text, error in damaged.items()
+    ]
     document = {
-        "segments": len(results),
+        "segments": len(results) + len(damaged),
         "batches": sum(result.batches for result in results),
         "leaves": sum(result.leaves for result in results),
         "readings": sum(result.readings for result in results),

@@ -152,7 +152,6 @@ def _proofs(home: Path, node: str) -> Iterator[Callable[[str, int], bytes]]:
     with ExitStack() as stack:
         try:
             client = stack.enter_context(open_client(home, node))
-            client.get("status")
         except UnavailableError as error:
             if error.code != "node.unavailable":
                 raise
