@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -192,20 +193,25 @@ class Ports:
 class Site:
     """A chain's home with its daemons. `environment` goes to every daemon. Use as a context manager."""
 
-    def __init__(self, folder: Path, *, processes: int = 0, settings: str = "") -> None:
+    def __init__(self, folder: Path, *, copy_of: Site | None = None, processes: int = 0, settings: str = "") -> None:
+        """A new chain; or `copy_of` a site whose daemons are stopped or dead, on ports of its own."""
         self.path = folder / "home"
-        self.home: Home = create_home(
-            self.path, chain_id="faults", organisation="acme", time_s=time.time_ns() // 1_000_000_000
-        )
+        if copy_of is None:
+            now_s = time.time_ns() // 1_000_000_000
+            create_home(self.path, chain_id="faults", organisation="acme", time_s=now_s)
+            save_key(GatewayPaths(self.path).key, generate_key())
+        else:
+            shutil.copytree(copy_of.path, self.path)
+            (self.path / "ports.json").unlink(missing_ok=True)
+        self.home = Home(self.path)
         self.ports = Ports(*free_ports(3))
         text = _SETTINGS.format(node=self.ports.node, mqtt=self.ports.mqtt, http=self.ports.http, processes=processes)
         (self.path / "config.toml").write_text(text + settings)
         self.environment: dict[str, str] = {}
-        self.tokens: dict[str, str] = {}
+        self.tokens: dict[str, str] = {} if copy_of is None else dict(copy_of.tokens)
         self._logs = folder / "logs"
         self._logs.mkdir()
         self._daemons: dict[str, Daemon] = {}
-        save_key(GatewayPaths(self.path).key, generate_key())
 
     def __enter__(self) -> Site:
         return self
