@@ -12,7 +12,10 @@ from althing.testing.audit import audit
 from althing.testing.faults import wait_until
 from althing.testing.powercut import PowerCut, build_library
 
-pytestmark = pytest.mark.needs_cc
+pytestmark = [
+    pytest.mark.long,
+    *([pytest.mark.needs_cc] if not isinstance(pytest.mark.needs_cc, list) else pytest.mark.needs_cc),
+]
 SOURCE = Path(__file__).parents[2] / "simulation" / "powercut" / "powercut.c"
 
 
@@ -51,7 +54,11 @@ def test_a_full_disk_and_room_again(world, tmp_path, cc):
 
             disk.free()
             assert during.result(60).receipt.ok, "what the node took before goes on by itself"
-        wait_until(lambda: httpx.get(f"{site.http}/readyz").status_code == 200, 30, "the gateway does not recover")
+        wait_until(
+            lambda: httpx.get(f"{site.http}/readyz").status_code == 200,
+            30,
+            lambda: httpx.get(f"{site.http}/v1/status").text,
+        )
         for message in late:
             wait_until(lambda message=message: post(site, message) == (200, ""), 30, "the gateway takes nothing")
             journal.acknowledged(message)
