@@ -12,7 +12,7 @@ from althing.testing.audit import audit
 from althing.testing.faults import wait_until
 from althing.testing.powercut import PowerCut, build_library
 
-pytestmark = [
+pytestmark = [pytest.mark.long, pytest.mark.needs_cc]
     pytest.mark.long,
     *([pytest.mark.needs_cc] if not isinstance(pytest.mark.needs_cc, list) else pytest.mark.needs_cc),
 ]
