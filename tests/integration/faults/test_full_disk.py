@@ -13,9 +13,6 @@ from althing.testing.faults import wait_until
 from althing.testing.powercut import PowerCut, build_library
 
 pytestmark = [pytest.mark.long, pytest.mark.needs_cc]
-    pytest.mark.long,
-    *([pytest.mark.needs_cc] if not isinstance(pytest.mark.needs_cc, list) else pytest.mark.needs_cc),
-]
 SOURCE = Path(__file__).parents[2] / "simulation" / "powercut" / "powercut.c"
 
 
