@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
+import httpx2
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.packettypes import PacketTypes
@@ -48,7 +48,7 @@ class HttpSender:
     def __init__(self, addresses: Addresses, device: str, token: str) -> None:
         assert addresses.http is not None
         self._device = device
-        self._http = httpx.AsyncClient(
+        self._http = httpx2.AsyncClient(
             base_url=f"http://127.0.0.1:{addresses.http[1]}", headers={"authorization": f"Bearer {token}".strip()}
         )
 

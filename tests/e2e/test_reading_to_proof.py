@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
@@ -164,7 +164,7 @@ def test_a_reading_from_the_device_to_a_stranger(site: tuple[Path, list[Child]],
 
 def publish_ready(listens: dict) -> bool:
     """The gateway's registry follows the chain's events: it has the device a moment after the block."""
-    return bool(httpx.get(f"{listens['http']}/v1/status", timeout=5).json()["devices"])
+    return bool(httpx2.get(f"{listens['http']}/v1/status", timeout=5).json()["devices"])
 
 
 def lying_readings(chain: Client, stream: str) -> None:

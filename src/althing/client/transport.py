@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import cbor2
-import httpx
+import httpx2
 
 from althing.client.errors import ClientError, NodeError
 from althing.protocol.errors import UnavailableError
@@ -29,7 +29,7 @@ class Transport:
             raise ClientError("client.url", "a node's address begins with http:// or https://")
         self._urls = [url.rstrip("/") for url in urls]
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.AsyncClient(timeout=timeout_s, headers=headers, verify=verify, follow_redirects=False)
+        self._http = httpx2.AsyncClient(timeout=timeout_s, headers=headers, verify=verify, follow_redirects=False)
 
     @property
     def url(self) -> str:
@@ -49,7 +49,7 @@ class Transport:
     async def get_bytes(self, path: str, params: Mapping[str, Any] | None = None, *, accept: str = _CBOR) -> bytes:
         return (await self._read(path, params, accept)).content
 
-    async def _read(self, path: str, params: Mapping[str, Any] | None, accept: str) -> httpx.Response:
+    async def _read(self, path: str, params: Mapping[str, Any] | None, accept: str) -> httpx2.Response:
         """A read, asked again while a node says that it will have the answer soon (a segment still being stored)."""
         for attempt in range(_READS_MAX):
             try:
@@ -79,13 +79,13 @@ class Transport:
         content: bytes | None = None,
         content_type: str = "",
         timeout_s: float | None = None,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """One request, at each node in turn until one answers. NodeError for an answer that is not 2xx."""
         headers = {"Accept": accept}
         if content_type:
             headers["Content-Type"] = content_type
         clean = {key: value for key, value in (params or {}).items() if value is not None}
-        last: httpx.TransportError | None = None
+        last: httpx2.TransportError | None = None
         for _ in range(len(self._urls)):
             try:
                 response = await self._http.request(
@@ -94,9 +94,9 @@ class Transport:
                     params=clean,
                     headers=headers,
                     content=content,
-                    timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
+                    timeout=httpx2.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
                 )
-            except httpx.TransportError as exc:
+            except httpx2.TransportError as exc:
                 last = exc
                 self._urls.append(self._urls.pop(0))
                 continue
@@ -113,9 +113,9 @@ class Transport:
     @asynccontextmanager
     async def stream(
         self, path: str, headers: Mapping[str, str], params: Mapping[str, Any]
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[httpx2.Response]:
         """A long answer (server-sent events); no read time-out, since silence is normal."""
-        timeout = httpx.Timeout(30, read=None)
+        timeout = httpx2.Timeout(30, read=None)
         try:
             async with self._http.stream(
                 "GET", self._urls[0] + path, headers=dict(headers), params=dict(params), timeout=timeout
@@ -124,12 +124,12 @@ class Transport:
                     await response.aread()
                     raise _problem(response)
                 yield response
-        except httpx.TransportError as exc:
+        except httpx2.TransportError as exc:
             self._urls.append(self._urls.pop(0))
             raise UnavailableError("node.unavailable", f"the event stream broke: {exc}", retry_after_s=1) from exc
 
 
-def _problem(response: httpx.Response) -> NodeError | UnavailableError:
+def _problem(response: httpx2.Response) -> NodeError | UnavailableError:
     try:
         body = response.json()
         code, message, hint = str(body["code"]), str(body["detail"]), str(body.get("hint", ""))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import cbor2
-import httpx
+import httpx2
 import structlog
 
 from althing.gateway.errors import LedgerError, LedgerRefusedError
@@ -52,12 +52,12 @@ class RestLedger:
     """LedgerPort over HTTP. `urls` are bases such as http://127.0.0.1:8000, tried in turn."""
 
     def __init__(
-        self, urls: Sequence[str], *, timeout_s: float = 5.0, transport: httpx.AsyncBaseTransport | None = None
+        self, urls: Sequence[str], *, timeout_s: float = 5.0, transport: httpx2.AsyncBaseTransport | None = None
     ):
         assert urls
         self._urls = [url.rstrip("/") for url in urls]
         self._at = 0
-        self._client = httpx.AsyncClient(timeout=timeout_s, transport=transport, follow_redirects=False)
+        self._client = httpx2.AsyncClient(timeout=timeout_s, transport=transport, follow_redirects=False)
 
     @property
     def node(self) -> str:
@@ -167,7 +167,7 @@ class RestLedger:
         if after is not None:
             headers["last-event-id"] = f"{after[0]}:{after[1]}"
         node = self.node
-        timeout = httpx.Timeout(5.0, read=_SILENCE_S)
+        timeout = httpx2.Timeout(5.0, read=_SILENCE_S)
         try:
             async with self._client.stream("GET", f"{node}/v1/events", headers=headers, timeout=timeout) as answer:
                 if answer.status_code != 200:
@@ -176,7 +176,7 @@ class RestLedger:
                     yield event
         except LedgerError:
             raise
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise self._away(node, repr(error)) from error
         except (ValueError, KeyError, TypeError, AlthingError) as error:
             raise self._away(node, f"an event cannot be read: {error}") from error
@@ -216,7 +216,7 @@ class RestLedger:
         content: bytes | None = None,
         headers: dict[str, str] | None = None,
         timeout_s: float | None = None,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         reasons = []
         for _ in self._urls:
             node = self.node
@@ -227,9 +227,9 @@ class RestLedger:
                     params=params,
                     content=content,
                     headers=headers,
-                    timeout=timeout_s if timeout_s is not None else httpx.USE_CLIENT_DEFAULT,
+                    timeout=timeout_s if timeout_s is not None else httpx2.USE_CLIENT_DEFAULT,
                 )
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 reasons.append(str(self._away(node, repr(error)).message))
                 continue
             if len(answer.content) > _ANSWER_BYTES_MAX:
@@ -272,7 +272,7 @@ def _checked(what: str) -> Iterator[None]:
         raise LedgerError("ledger.invalid", f"a node's answer about {what} has another form: {error!r}") from error
 
 
-def _problem(answer: httpx.Response) -> tuple[str, str]:
+def _problem(answer: httpx2.Response) -> tuple[str, str]:
     """Code and detail of an RFC 9457 answer."""
     try:
         problem = json.loads(answer.content)
@@ -344,7 +344,7 @@ def _stream(item: dict[str, Any]) -> StreamView:
         return StreamView(StreamDefinition.from_bytes(bytes.fromhex(item["definition"])), int(item["next_sequence"]))
 
 
-async def _server_sent(answer: httpx.Response) -> AsyncIterator[LedgerEvent]:
+async def _server_sent(answer: httpx2.Response) -> AsyncIterator[LedgerEvent]:
     """Events of a text/event-stream (HTML standard §9.2)."""
     identifier, name, size = "", "", 0
     data: list[str] = []

@@ -36,5 +36,5 @@ def configure_logs(level: Level = "info", *, json: bool = True, stream: TextIO |
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # Libraries' info is nobody's news: httpx logs every request.
+    # Libraries' info is nobody's news: httpx2 logs every request.
     root.setLevel(max(number, logging.WARNING))

@@ -25,7 +25,7 @@ from pathlib import Path
 from random import Random
 from typing import IO, Any, Final
 
-import httpx
+import httpx2
 
 from althing.client import AsyncClient, Client, generate_key, load_key, load_signer, save_key
 from althing.gateway.config import GatewayPaths
@@ -296,7 +296,7 @@ class Site:
             self.tokens[device.name] = store.add(device.name)
 
     def gateway_status(self) -> dict[str, Any]:
-        found = httpx.get(f"{self.http}/v1/status", timeout=10).json()
+        found = httpx2.get(f"{self.http}/v1/status", timeout=10).json()
         assert isinstance(found, dict)
         return found
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-import httpx
+import httpx2
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MessageState
 from paho.mqtt.packettypes import PacketTypes
@@ -199,7 +199,7 @@ class HttpPublisher(Publisher):
     ) -> None:
         super().__init__(device, way, journal, pause_s=pause_s, seed=seed)
         self._url = url
-        self._http = httpx.Client(timeout=10, headers={"authorization": f"Bearer {token}"})
+        self._http = httpx2.Client(timeout=10, headers={"authorization": f"Bearer {token}"})
 
     def _run(self) -> None:
         with self._http:
@@ -218,7 +218,7 @@ class HttpPublisher(Publisher):
         while True:
             try:
                 answer = self._http.post(url, content=message.body, headers=headers)
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 time.sleep(_RETRY_S)
                 continue
             if answer.status_code == 503:

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-import httpx
+import httpx2
 import structlog
 
 from althing.gateway.config import GatewayPaths
@@ -103,7 +103,7 @@ class _Run:
             dead = self.wait(0.02)
             if dead:
                 return dead
-            with suppress(httpx.HTTPError):
+            with suppress(httpx2.HTTPError):
                 now = int(self.site.gateway_status()["batches"])
                 if now > batches >= 0:
                     return []

@@ -19,7 +19,7 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any, Final
 
-import httpx
+import httpx2
 
 from althing.client import AsyncClient
 from althing.gateway.ingest.mqtt.codec import encode_varint
@@ -206,11 +206,11 @@ class HttpLoad:
     async def run(self, messages_each: int, *, first: int = 0) -> None:
         """Send messages first … first + messages_each - 1 of every device; returns when all are answered."""
         work = _round_robin(self._devices, first, messages_each)
-        limits = httpx.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
-        async with httpx.AsyncClient(timeout=_ANSWER_S, limits=limits) as http:
+        limits = httpx2.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
+        async with httpx2.AsyncClient(timeout=_ANSWER_S, limits=limits) as http:
             await asyncio.gather(*(self._send_all(http, work) for _ in range(self._connections)))
 
-    async def _send_all(self, http: httpx.AsyncClient, work: Iterator[tuple[SimulatedDevice, int]]) -> None:
+    async def _send_all(self, http: httpx2.AsyncClient, work: Iterator[tuple[SimulatedDevice, int]]) -> None:
         for device, index in work:
             message = device.message(index)
             self._journal.sending(message)
@@ -221,7 +221,7 @@ class HttpLoad:
                 path = f"/v1/messages/{message.device}/{message.stream}"
                 try:
                     answer = await http.post(self._url() + path, content=message.body, headers=headers)
-                except httpx.TransportError:
+                except httpx2.TransportError:
                     await asyncio.sleep(_RETRY_S)
                     continue
                 if answer.status_code != 503:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import httpx
+import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -41,7 +41,7 @@ def holds_first(site):
 
 
 def ask(site, path, **params):
-    return httpx.get(f"{site.api}/v1/{path}", params=params, timeout=30)
+    return httpx2.get(f"{site.api}/v1/{path}", params=params, timeout=30)
 
 
 def test_a_sound_archive_holds(site):

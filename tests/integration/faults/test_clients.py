@@ -6,7 +6,7 @@ import resource
 import socket
 import time
 
-import httpx
+import httpx2
 import pytest
 
 from althing.testing.audit import audit
@@ -46,7 +46,7 @@ def test_a_thousand_connections_that_say_nothing(world, tmp_path, beginning):
             assert not journal.refusals
             assert not journal.unanswered
             site.drain()
-            assert httpx.get(f"{site.api}/v1/status", timeout=10).status_code == 200
+            assert httpx2.get(f"{site.api}/v1/status", timeout=10).status_code == 200
             started = time.monotonic()
             site.stop("gateway")
             site.stop("node")
@@ -73,6 +73,6 @@ def test_a_client_that_does_not_read_its_answers(world, tmp_path):
         except (TimeoutError, ConnectionError):
             pass  # the node reads no further requests of a client that does not read
         for _ in range(3):
-            assert httpx.get(f"{site.api}/v1/status", timeout=10).status_code == 200
+            assert httpx2.get(f"{site.api}/v1/status", timeout=10).status_code == 200
         slow.close()
         site.stop("node")

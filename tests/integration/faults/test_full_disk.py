@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from althing.testing.audit import audit
@@ -22,7 +22,7 @@ def post(site, message):
     if message.key:
         headers["idempotency-key"] = message.key
     url = f"{site.http}/v1/messages/{message.path}"
-    answer = httpx.post(url, content=message.body, headers=headers, timeout=30)
+    answer = httpx2.post(url, content=message.body, headers=headers, timeout=30)
     body = answer.json()
     return answer.status_code, body.get("code") or body["items"][0].get("code", "")
 
@@ -41,10 +41,12 @@ def test_a_full_disk_and_room_again(world, tmp_path, cc):
         for message in late:
             journal.sending(message)
             assert post(site, message) == (503, "gateway.busy")
-        assert httpx.get(f"{site.http}/readyz", timeout=10).status_code == 503
+        assert httpx2.get(f"{site.http}/readyz", timeout=10).status_code == 503
         with ThreadPoolExecutor(1) as pool, site.client() as client:
             during = pool.submit(client.set_attribute, "during", "a full disk")
-            wait_until(lambda: httpx.get(f"{site.api}/readyz").status_code == 503, 30, "the node is ready all the same")
+            wait_until(
+                lambda: httpx2.get(f"{site.api}/readyz").status_code == 503, 30, "the node is ready all the same"
+            )
             assert not during.done()
             assert site.daemon("node").alive
             assert site.daemon("gateway").alive
@@ -52,9 +54,9 @@ def test_a_full_disk_and_room_again(world, tmp_path, cc):
             disk.free()
             assert during.result(60).receipt.ok, "what the node took before goes on by itself"
         wait_until(
-            lambda: httpx.get(f"{site.http}/readyz").status_code == 200,
+            lambda: httpx2.get(f"{site.http}/readyz").status_code == 200,
             30,
-            lambda: httpx.get(f"{site.http}/v1/status").text,
+            lambda: httpx2.get(f"{site.http}/v1/status").text,
         )
         for message in late:
             wait_until(lambda message=message: post(site, message) == (200, ""), 30, "the gateway takes nothing")

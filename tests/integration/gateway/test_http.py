@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from althing.gateway.access import Access
 from althing.gateway.ingest.http import HttpConfig, HttpServer
@@ -23,7 +23,7 @@ SENML = StreamSchema((Quantity("t", "Cel"),), content_type="application/senml+js
 
 
 @asynccontextmanager
-async def serving(tmp_path: Path, **config: int) -> AsyncIterator[tuple[Rig, httpx.AsyncClient]]:
+async def serving(tmp_path: Path, **config: int) -> AsyncIterator[tuple[Rig, httpx2.AsyncClient]]:
     ledger = new_ledger()
     ledger.add_device("d")
     ledger.add_device("signer", KEY)
@@ -37,7 +37,7 @@ async def serving(tmp_path: Path, **config: int) -> AsyncIterator[tuple[Rig, htt
         access = Access(rig.registry, tokens, None, open_=True)
         server = HttpServer(HttpConfig(port=0, **config), rig.pipeline, access, reports)
         _, port = await server.start()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             yield rig, http
         await server.stop()
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -75,12 +75,12 @@ class Site:
     folder: Path
     server: Pair
 
-    async def post(self, path: str, body: bytes, pair: Pair | None = None, token: str = "") -> httpx.Response:
+    async def post(self, path: str, body: bytes, pair: Pair | None = None, token: str = "") -> httpx2.Response:
         context = ssl.create_default_context(cadata=self.server.certificate.public_bytes(Encoding.PEM).decode())
         if pair is not None:
             context.load_cert_chain(*pair.save(self.folder, "client"))
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        async with httpx.AsyncClient(verify=context, base_url=f"https://127.0.0.1:{self.port}") as http:
+        async with httpx2.AsyncClient(verify=context, base_url=f"https://127.0.0.1:{self.port}") as http:
             return await http.post(f"/v1/messages/{path}", content=body, headers=headers)
 
 
@@ -139,7 +139,7 @@ def test_client_certificates(tmp_path: Path) -> None:
             assert (await here.post("legacy/raw", b"x")).status_code == 401
             # Strangers' certificates do not even get through the handshake.
             for stranger in (issue("legacy"), issue("legacy", by=other_ca)):
-                with pytest.raises(httpx.TransportError):
+                with pytest.raises(httpx2.TransportError):
                     await here.post("legacy/raw", b"x", stranger)
             here.ledger.set_state("signer", DeviceState.SUSPENDED)
             while here.gateway.registry.devices["signer"].active:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from althing.client.client import AsyncClient, load_signer
 from althing.client.keyfile import generate_key, save_key
@@ -43,11 +43,11 @@ class Site:
     gateway: Gateway
     addresses: Addresses
 
-    async def post(self, path: str, body: bytes, **headers: str) -> httpx.Response:
+    async def post(self, path: str, body: bytes, **headers: str) -> httpx2.Response:
         assert self.addresses.http is not None
         device = path.partition("/")[0]
         token = self.gateway.tokens.add(device)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.addresses.http[1]}") as http:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.addresses.http[1]}") as http:
             shown = {"authorization": f"Bearer {token}"} | {k.replace("_", "-"): v for k, v in headers.items()}
             return await http.post(f"/v1/messages/{path}", content=body, headers=shown)
 

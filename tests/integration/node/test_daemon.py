@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from althing.client.client import load_signer
@@ -53,8 +53,8 @@ def test_a_busy_port_is_replaced(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         home.ports_file.write_text(json.dumps({"api": f"http://127.0.0.1:{port}", "mqtt": 1883}))
         with Running(home, NodeConfig(api=ApiConfig(port=port))) as process:
-            assert httpx.URL(process.url).port != port
-            assert httpx.get(f"{process.url}/readyz").json()["ready"]
+            assert httpx2.URL(process.url).port != port
+            assert httpx2.get(f"{process.url}/readyz").json()["ready"]
             assert json.loads(home.ports_file.read_bytes()) == {"api": process.url, "mqtt": 1883}
 
 
@@ -65,7 +65,7 @@ def test_a_second_process_on_the_same_home_is_refused(tmp_path: Path) -> None:
             pass
         assert raised.value.code == "state.locked"
         assert raised.value.hint
-        assert httpx.get(f"{first.url}/v1/status").status_code == 200
+        assert httpx2.get(f"{first.url}/v1/status").status_code == 200
 
 
 def test_a_folder_that_is_no_home(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_signal_ends_it_cleanly_and_the_chain_goes_on(tmp_path: Path, number: 
             url = process.stdout.readline().strip()
             with Client(url, signer=load_signer(home.admin_key_file)) as chain:
                 assert chain.set_attribute("note", f"run {len(heights)}").receipt.ok
-            heights.append(httpx.get(f"{url}/v1/status").json()["height"])
+            heights.append(httpx2.get(f"{url}/v1/status").json()["height"])
             process.send_signal(number)
             _, errors = process.communicate(timeout=20)
         assert process.returncode == 0
@@ -105,7 +105,7 @@ def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
             world.anchor([("pump-1/temperature", [1.0, 2.0])])
         before = _lists(world.http)
         trust = parse_trust(home.trust_file.read_bytes())
-    with Running(home) as process, httpx.Client(base_url=process.url) as http:
+    with Running(home) as process, httpx2.Client(base_url=process.url) as http:
         after = _lists(http)
         assert after == before
         assert parse_trust(home.trust_file.read_bytes()) == trust
@@ -120,11 +120,11 @@ def test_a_lost_index_is_built_anew(tmp_path: Path) -> None:
     for file in (home.path / "node" / "index").iterdir():
         if file.name == "data.mdb":
             file.write_bytes(b"not a database")
-    with Running(home) as process, httpx.Client(base_url=process.url) as http:
+    with Running(home) as process, httpx2.Client(base_url=process.url) as http:
         assert _lists(http) == before
 
 
-def _lists(http: httpx.Client) -> list[object]:
+def _lists(http: httpx2.Client) -> list[object]:
     names = ("batches", "transactions", "streams", "devices")
     return [http.get(f"/v1/{name}").json()[name] for name in names]
 
@@ -174,17 +174,17 @@ def test_a_full_disk_is_told_and_outlived(tmp_path: Path, monkeypatch: pytest.Mo
         waiting = threading.Thread(target=lambda: done.append(chain.set_attribute("note", "x")))
         done: list[Committed] = []
         waiting.start()
-        answer = _until(lambda: httpx.get(f"{process.url}/readyz"), lambda answer: answer.status_code == 503)
+        answer = _until(lambda: httpx2.get(f"{process.url}/readyz"), lambda answer: answer.status_code == 503)
         assert "no space left" in answer.json()["reasons"][0]
-        assert httpx.get(f"{process.url}/healthz").status_code == 200
-        assert httpx.get(f"{process.url}/v1/status").json()["phase"] == "stalled"
+        assert httpx2.get(f"{process.url}/healthz").status_code == 200
+        assert httpx2.get(f"{process.url}/v1/status").json()["phase"] == "stalled"
         full.clear()
         waiting.join(20)
         assert done[0].receipt.ok
-        _until(lambda: httpx.get(f"{process.url}/readyz"), lambda answer: answer.status_code == 200)
+        _until(lambda: httpx2.get(f"{process.url}/readyz"), lambda answer: answer.status_code == 200)
 
 
-def _until(ask: Callable[[], httpx.Response], right: Callable[[httpx.Response], bool]) -> httpx.Response:
+def _until(ask: Callable[[], httpx2.Response], right: Callable[[httpx2.Response], bool]) -> httpx2.Response:
     deadline = time.monotonic() + 20
     while not right(answer := ask()):
         assert time.monotonic() < deadline, answer.text

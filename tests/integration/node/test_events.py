@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from althing.node.api import sse
@@ -15,7 +15,7 @@ from althing.node.api import sse
 from .world import Running, World, new_home, running_world
 
 
-def follow(http: httpx.Client, cursor: str | None = None, **params: str) -> Iterator[tuple[str, str, dict]]:
+def follow(http: httpx2.Client, cursor: str | None = None, **params: str) -> Iterator[tuple[str, str, dict]]:
     headers = {} if cursor is None else {"Last-Event-ID": cursor}
     with http.stream("GET", "/v1/events", params=params, headers=headers) as answer:
         assert answer.status_code == 200
@@ -98,7 +98,7 @@ def test_without_a_cursor_only_what_is_new(tmp_path: Path) -> None:
 def test_streams_end_with_the_node(tmp_path: Path) -> None:
     running = Running(new_home(tmp_path / "home"))
     process = running.__enter__()
-    with httpx.Client(base_url=process.url, timeout=10) as http, http.stream("GET", "/v1/events") as answer:
+    with httpx2.Client(base_url=process.url, timeout=10) as http, http.stream("GET", "/v1/events") as answer:
         lines = answer.iter_lines()
         assert next(lines).startswith("retry:")
         running.__exit__()
@@ -110,7 +110,7 @@ def test_silence_is_filled_with_comments(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sse, "EVENTS_HEARTBEAT_S", 0.05)
     with (
         Running(new_home(tmp_path / "home")) as process,
-        httpx.Client(base_url=process.url, timeout=10) as http,
+        httpx2.Client(base_url=process.url, timeout=10) as http,
         http.stream("GET", "/v1/events") as answer,
     ):
         comments = (line for line in answer.iter_lines() if line.startswith(":"))

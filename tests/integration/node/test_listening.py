@@ -7,7 +7,7 @@ import ipaddress
 import ssl
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -72,9 +72,9 @@ def test_with_tls_and_a_token(tmp_path: Path) -> None:
     config = NodeConfig(api=ApiConfig(host="0.0.0.0", port=0, certificate=cert, key=key, token_file=token))
     with Running(new_home(tmp_path / "home"), config) as process:
         assert process.url.startswith("https://")
-        port = httpx.URL(process.url).port
+        port = httpx2.URL(process.url).port
         base = f"https://127.0.0.1:{port}"
-        with httpx.Client(base_url=base, verify=ssl.create_default_context(cafile=str(cert))) as http:
+        with httpx2.Client(base_url=base, verify=ssl.create_default_context(cafile=str(cert))) as http:
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
                 answer = http.get("/v1/status", headers=headers)
                 assert (answer.status_code, answer.json()["code"]) == (401, "api.token")
@@ -103,11 +103,11 @@ def test_pages_of_other_origins_read_only_where_named(tmp_path: Path) -> None:
     origin = "https://dashboard.example"
     home = new_home(tmp_path / "home")
     with Running(home) as process:
-        answer = httpx.get(f"{process.url}/v1/status", headers={"Origin": origin})
+        answer = httpx2.get(f"{process.url}/v1/status", headers={"Origin": origin})
         assert "access-control-allow-origin" not in answer.headers
     config = NodeConfig(api=ApiConfig(port=0, cors_origins=(origin,)))
     with Running(home, config) as process:
-        answer = httpx.get(f"{process.url}/v1/status", headers={"Origin": origin})
+        answer = httpx2.get(f"{process.url}/v1/status", headers={"Origin": origin})
         assert answer.headers["access-control-allow-origin"] == origin
-        other = httpx.get(f"{process.url}/v1/status", headers={"Origin": "https://evil.example"})
+        other = httpx2.get(f"{process.url}/v1/status", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers

@@ -8,7 +8,7 @@ import json
 from itertools import pairwise
 
 import cbor2
-import httpx
+import httpx2
 import pytest
 
 from althing.archive.objects import LocalObjects
@@ -363,6 +363,6 @@ def test_the_page_or_a_hint_stands_at_the_root(world: World) -> None:
 
 def test_other_names_of_this_host_are_refused(world: World) -> None:
     """A page that points its own name at 127.0.0.1 must not read this node (DNS rebinding)."""
-    port = httpx.URL(world.process.url).port
+    port = httpx2.URL(world.process.url).port
     for host, status in (("evil.example", 421), (f"evil.example:{port}", 421), (f"localhost:{port}", 200)):
         assert world.http.get("/v1/status", headers={"Host": host}).status_code == status

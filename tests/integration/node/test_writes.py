@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import cbor2
-import httpx
+import httpx2
 import pytest
 
 from althing.client.client import load_signer
@@ -26,7 +26,7 @@ CBOR = {"Content-Type": "application/cbor", "Accept": "application/cbor"}
 
 
 class Sending:
-    def __init__(self, process: NodeProcess, http: httpx.Client) -> None:
+    def __init__(self, process: NodeProcess, http: httpx2.Client) -> None:
         self.process = process
         self.http = http
         self.admin = load_signer(process.home.admin_key_file)
@@ -56,7 +56,7 @@ class Sending:
 @pytest.fixture(scope="module")
 def sending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sending]:
     home = new_home(tmp_path_factory.mktemp("writes") / "home")
-    with Running(home) as process, httpx.Client(base_url=process.url, timeout=30) as http:
+    with Running(home) as process, httpx2.Client(base_url=process.url, timeout=30) as http:
         yield Sending(process, http)
 
 
@@ -171,7 +171,7 @@ def test_bounds_of_parameters(sending: Sending) -> None:
 
 def test_a_body_that_does_not_arrive(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "BODY_S", 0.1)
-    url = httpx.URL(sending.process.url)
+    url = httpx2.URL(sending.process.url)
     with socket.create_connection((url.host, url.port), timeout=10) as slow:
         slow.sendall(
             b"POST /v1/transactions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/cbor\r\n"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from althing.archive.names import batch_locator
 from althing.archive.objects import LocalObjects
@@ -76,7 +76,7 @@ class World:
 
     process: NodeProcess
     chain: Client
-    http: httpx.Client
+    http: httpx2.Client
     gateway: Signer
     writer: SegmentWriter
     loop: asyncio.AbstractEventLoop
@@ -141,7 +141,7 @@ def running_world(home: Home) -> Iterator[World]:
         gateway = Signer(Key(own.suite, own.public).address, (own,))
         chain.create_account("gw-1", AccountKind.GATEWAY, [Key(own.suite, own.public)])
         writer = SegmentWriter(LocalObjects(home.archive_dir), process.node.ledger.genesis_hash)
-        with httpx.Client(base_url=process.url, timeout=20, headers={"Accept": "application/json"}) as http:
+        with httpx2.Client(base_url=process.url, timeout=20, headers={"Accept": "application/json"}) as http:
             world = World(process, chain, http, gateway, writer, running.loop)
             schema = StreamSchema((Quantity("temperature", "Cel"),), content_type="application/senml+json")
             for name in ("old-1", "pump-1", "pump-2"):

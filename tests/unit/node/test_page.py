@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -13,14 +13,14 @@ from althing.node.api.page import Page
 from althing.node.api.problems import install_problems
 
 
-def ask(directory: Path, path: str, **headers: str) -> httpx.Response:
+def ask(directory: Path, path: str, **headers: str) -> httpx2.Response:
     app = FastAPI()
     install_problems(app)
     app.mount("/", Page(directory))
 
-    async def run() -> httpx.Response:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://node") as http:
+    async def run() -> httpx2.Response:
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://node") as http:
             return await http.get(path, headers=headers)
 
     return asyncio.run(run())

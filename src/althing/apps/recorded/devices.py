@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import httpx
+import httpx2
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -291,7 +291,7 @@ class _HttpLink:
 
     def __init__(self, device: RecordedDevice) -> None:
         self._device = device
-        self._http = httpx.Client(timeout=30, headers={"Authorization": f"Bearer {device.access.token}"})
+        self._http = httpx2.Client(timeout=30, headers={"Authorization": f"Bearer {device.access.token}"})
 
     def open(self) -> None:
         """Nothing to do before the first request."""
@@ -309,7 +309,7 @@ class _HttpLink:
         while not self._device.stopping:
             try:
                 response = self._http.post(url, content=data, headers=headers)
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 self._device.pause()
                 continue
             if response.status_code == 503:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
+import httpx2
 import typer
 
 from althing.cli.options import (
@@ -119,9 +119,9 @@ def gateway_status(home: Path) -> dict[str, Any]:
     """The gateway's own report, or UnavailableError."""
     url = str(Home(home).ports().get("http", ""))
     try:
-        response = httpx.get(f"{url}/v1/status", timeout=5)
+        response = httpx2.get(f"{url}/v1/status", timeout=5)
         document = response.json()
-    except (httpx.HTTPError, ValueError) as error:
+    except (httpx2.HTTPError, ValueError) as error:
         raise UnavailableError(
             "gateway.unavailable", "this home's gateway does not answer", hint="althing gateway start"
         ) from error
