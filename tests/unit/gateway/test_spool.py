@@ -256,6 +256,58 @@ def test_full_disk_is_busy_and_nothing_is_taken(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("where", ["spool.write", "spool.fsync"])
+def test_room_is_found_again_without_a_message_and_nothing_is_taken_before(tmp_path: Path, where: str) -> None:
+    async def test() -> None:
+        spool = Spool(tmp_path, GENESIS, SpoolConfig(retry_s=0, segment_bytes=64 * 1024))
+        assert await put(spool, "d/a", b"before") == Accepted(0)
+        full = True
+
+        def hook(name: str) -> None:
+            if full and name in (where, "spool.room"):
+                raise OSError(errno.ENOSPC, "no space left on device")
+
+        faultpoints.install(hook)
+        assert await put(spool, "d/a", b"lost" * 9_000) == Busy(0)
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+            assert (spool.failure, spool.room) == ("spool.full", False)
+        full = False
+        while not spool.room:
+            await asyncio.sleep(0.001)
+        assert spool.failure == ""
+        assert await put(spool, "d/a", b"after") == Accepted(1)
+        await spool.close()
+        spool = Spool(tmp_path, GENESIS)
+        assert bodies(spool) == [b"before", b"after"]
+        await spool.close()
+
+    run(test)
+
+
+def test_a_first_segment_that_finds_no_room(tmp_path: Path) -> None:
+    async def test() -> None:
+        spool = Spool(tmp_path, GENESIS, SpoolConfig(retry_s=0))
+        full = True
+
+        def hook(name: str) -> None:
+            if full and name == "spool.open_segment":
+                raise OSError(errno.ENOSPC, "no space left on device")
+
+        faultpoints.install(hook)
+        assert await put(spool, "d/a", b"lost") == Busy(0)
+        full = False
+        while not spool.room:
+            await asyncio.sleep(0.001)
+        assert await put(spool, "d/a", b"first") == Accepted(0)
+        await spool.close()
+        spool = Spool(tmp_path, GENESIS)
+        assert bodies(spool) == [b"first"]
+        await spool.close()
+
+    run(test)
+
+
 def test_after_a_failed_fsync_only_a_restart_helps(tmp_path: Path) -> None:
     async def test() -> None:
         spool = Spool(tmp_path, GENESIS, SpoolConfig(retry_s=0))

@@ -1,18 +1,20 @@
 """The spool: what is accepted or refused becomes durable here, in groups, before anybody is answered.
 
 Sequences are given here, contiguous per stream. Everything runs on the event loop's thread but the writing itself. A
-group whose write fails is taken back whole: its messages get Busy, its sequences and counters are free again.
+group whose write fails is taken back whole: its messages get Busy, its sequences and counters are free again, and
+nothing is taken until the writer has found room again, which it looks for by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import structlog
 
 from althing.gateway.ingest.port import Accepted, Busy, Outcome, Refused
 from althing.gateway.spool.index import DedupIndex, digest_of
@@ -21,12 +23,14 @@ from althing.gateway.spool.records import MessageRecord, RefusalRecord, pack_mes
 from althing.gateway.spool.recovery import Recovered, Step, recover
 from althing.gateway.spool.segment import HEADER_BYTES, Position, frame, read_records, segment_path
 from althing.gateway.spool.state import Checkpoint, FrozenBatch, PipelineState, save_checkpoint, save_state
-from althing.gateway.spool.writer import LogWriter, Written
+from althing.gateway.spool.writer import NO_ROOM, LogWriter, Written
 from althing.service.faultpoints import hit
 
 __all__ = ["Pending", "Spool", "SpoolConfig"]
 
 Done = Callable[[Outcome], None]
+
+_log = structlog.get_logger("althing.gateway.spool")
 
 _GROUP_RECORDS_MAX: Final = 4096  # bounds what one damaged group can lose, and a batch's smallest step
 _GROUP_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -44,7 +48,7 @@ class SpoolConfig:
     counter_window: int = 256  # accepted counters of a device that are known one by one
     keys_max: int = 200_000  # idempotency keys that are remembered: 100 bytes each
     refusals_kept: int = 1_000  # newest refusals at hand for /v1/refusals
-    retry_s: int = 2  # after a failed write, when to try again
+    retry_s: int = 2  # after a failed write, how often to look for room
 
 
 class Pending(NamedTuple):
@@ -97,12 +101,13 @@ class Spool:
             self.config.segment_bytes,
             self._loop,
             self._written,
+            self._probed,
         )
         self._groups: deque[_Group] = deque()
         self._writing: _Group | None = None
         self._scheduled = False
         self._queued_bytes = 0
-        self._failed_until = 0.0
+        self._probe: asyncio.TimerHandle | None = None
         self._closed = False
         self.failure = ""  # why nothing can be written right now, for health and the log
         self.on_durable: Callable[[], None] = lambda: None
@@ -132,7 +137,7 @@ class Spool:
     @property
     def room(self) -> bool:
         """False while a message would be answered Busy."""
-        if self.failure and self._loop.time() < self._failed_until:
+        if self.failure:
             return False
         return self._queued_bytes < self.config.queue_bytes_max and self._pending_bytes < self.config.bytes_max
 
@@ -238,7 +243,7 @@ class Spool:
         if result.end is None:
             self._take_back(group, result)
             return
-        self.failure = ""
+        self._recovered()
         self._queued_bytes -= group.bytes
         self._end = result.end
         self._group_number += 1
@@ -258,11 +263,7 @@ class Spool:
         groups = [failed, *self._groups]
         self._groups.clear()
         self._queued_bytes = 0
-        error = result.error
-        full = error is not None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        self.failure = "spool.full" if full else "spool.failed"
-        # After a failed fsync only a restart tells what is on the disk.
-        self._failed_until = float("inf") if result.broken else self._loop.time() + self.config.retry_s
+        self._fail(result)
         for group in reversed(groups):
             for stream, device, counter, key in reversed(group.undo):
                 self.sequences[stream] -= 1
@@ -278,6 +279,31 @@ class Spool:
             for durable in group.durable:
                 durable(None)
         self.on_durable()
+
+    def _fail(self, result: Written) -> None:
+        full = result.error is not None and result.error.errno in NO_ROOM
+        failure = "spool.full" if full else "spool.failed"
+        if failure != self.failure:
+            _log.error("spool takes nothing", code=failure, reason=str(result.error), restart=result.broken)
+        self.failure = failure
+        if self._probe is None and not result.broken and not self._closed:
+            self._probe = self._loop.call_later(self.config.retry_s, self._writer.probe)
+        # After another failure than want of room only a restart tells what is on the disk: no probe.
+
+    def _probed(self, result: Written) -> None:
+        self._probe = None
+        if result.end is None:
+            self._fail(result)
+        else:
+            self._recovered()
+
+    def _recovered(self) -> None:
+        if self.failure:
+            _log.warning("spool takes messages again", after=self.failure)
+            self.failure = ""
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
 
     def _add_step(self, step: Step) -> None:
         self._pending_messages += step.messages
@@ -409,5 +435,7 @@ class Spool:
             return
         self._closed = True
         await self.barrier()
+        if self._probe is not None:
+            self._probe.cancel()
         await asyncio.to_thread(self._writer.close)
         self._lock.release()
