@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from althing.light.verifier import STEPS
+from althing.protocol.refusals import MEANINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "althing"
@@ -25,7 +26,12 @@ FAMILIES = re.compile(r"mqtt\.[a-z_]+|proof\.(form|chain|batch|log|stream|key_re
 @cache
 def _trees() -> tuple[ast.Module, ...]:
     # Fakes of tests make codes of their own.
-    files = sorted(path for path in SOURCE.rglob("*.py") if "testing" not in path.relative_to(SOURCE).parts)
+    # The table of meanings names codes, and raises none.
+    files = sorted(
+        path
+        for path in SOURCE.rglob("*.py")
+        if "testing" not in path.relative_to(SOURCE).parts and path != SOURCE / "protocol" / "refusals.py"
+    )
     return tuple(ast.parse(path.read_text(encoding="utf-8")) for path in files)
 
 
@@ -74,6 +80,27 @@ def test_every_documented_code_exists() -> None:
 
 def test_every_step_of_a_proof_is_documented() -> None:
     assert {f"proof.{step.replace(' ', '_')}" for step in STEPS} <= _documented()
+
+
+def _rows() -> dict[str, tuple[str, str]]:
+    """Meaning and advice of each code that has a row of its own."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
+    return {code[1:-1]: (meaning, advice) for code, meaning, advice in cells}
+
+
+def test_the_page_says_of_receipts_what_the_program_says() -> None:
+    rows = _rows()
+    for code, meaning in MEANINGS.items():
+        assert rows.get(code) == (meaning.sentence, meaning.hint), code
+
+
+def test_every_code_of_transactions_has_a_sentence() -> None:
+    _, _, after = PAGE.read_text(encoding="utf-8").partition("## Transactions: refused before they run")
+    section, _, _ = after.partition("## Proofs and headers")
+    documented = set(re.findall(rf"^\| `({CODE.pattern})`", section, re.MULTILINE))
+    assert len(documented) > 50
+    assert documented <= MEANINGS.keys(), f"althing.protocol.refusals lacks {sorted(documented - MEANINGS.keys())}"
 
 
 def test_the_search_finds_what_it_should() -> None:

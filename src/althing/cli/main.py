@@ -8,6 +8,7 @@ import typer
 
 from althing import __version__
 from althing.cli.commands import account, chain, demo, device, gateway, key, node, proof, segment, stream, trust, tx
+from althing.cli.help import examples
 
 __all__ = ["app", "main"]
 
@@ -19,7 +20,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
+app.command(
+    "demo",
+    **examples("althing demo", "althing demo --loop", "althing demo --headless --seconds 20 --json"),
+)(demo.demo)
 for module in (account, chain, device, gateway, key, node, proof, segment, stream, trust, tx):
     app.add_typer(module.app)
 

@@ -21,7 +21,8 @@ __all__ = ["EXIT_FAILED", "EXIT_UNAVAILABLE", "emit", "fail", "note", "table"]
 EXIT_FAILED = 1
 EXIT_UNAVAILABLE = 3
 
-_out = Console(highlight=False, soft_wrap=True)
+# Wide, so that no identifier is ever cut: a terminal wraps long lines by itself, and what it wraps can be copied whole.
+_out = Console(highlight=False, soft_wrap=True, width=10_000)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -36,6 +36,6 @@ class LyingNodeError(AlthingError):
 class RefusedTransactionError(AlthingError):
     """A transaction was refused at admission or by its receipt; `tx_id` names it."""
 
-    def __init__(self, code: str, message: str, tx_id: bytes) -> None:
-        super().__init__(code, message)
+    def __init__(self, code: str, message: str, tx_id: bytes, *, hint: str = "") -> None:
+        super().__init__(code, message, hint=hint)
         self.tx_id = tx_id

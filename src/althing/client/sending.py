@@ -18,6 +18,7 @@ from althing.protocol.codec import encode
 from althing.protocol.errors import AlthingError, ProtocolError, UnavailableError
 from althing.protocol.limits import NONCE_BYTES
 from althing.protocol.receipt import Receipt
+from althing.protocol.refusals import meaning_of
 from althing.protocol.signatures import PrivateKey
 from althing.protocol.transaction import Transaction, sign_transaction
 
@@ -144,9 +145,14 @@ class Sender:
                 if receipt.ok:
                     future.set_result(Committed(tx_id, height, receipt))
                 else:
-                    refusal = RefusedTransactionError(receipt.code, f"refused at height {height}", tx_id)
+                    meaning = meaning_of(receipt.code)
+                    message = f"{meaning.sentence} (refused in block {height})"
+                    refusal = RefusedTransactionError(receipt.code, message, tx_id, hint=meaning.hint)
                     future.set_exception(refusal)
             case [bytes() as tx_id, str() as code, str() as message, *_]:
-                future.set_exception(RefusedTransactionError(code or "tx.pending", message, tx_id))
+                found = code or "tx.pending"
+                meaning = meaning_of(found)
+                text = message or meaning.sentence
+                future.set_exception(RefusedTransactionError(found, text, tx_id, hint=meaning.hint))
             case _:
                 future.set_exception(NodeError("node.answer", "an answer is not of the form", status=502))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from althing.cli.help import examples
 from althing.cli.options import (
     DEFAULT_HOME,
     HomeOption,
@@ -33,7 +34,10 @@ _KINDS = {
 }
 
 
-@app.command("create")
+@app.command(
+    "create",
+    **examples("althing key new alice.json", "althing account create alice --public-of alice.json --role devices"),
+)
 @guarded
 def create(
     name: Annotated[str, typer.Argument(help="Name of the account.")],
@@ -45,10 +49,7 @@ def create(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create an account in the organisation.
-
-    Example: althing account create alice --public-of alice.json --role devices
-    """
+    """Create an account in the organisation."""
     if kind not in _KINDS:
         raise ClientError("cli.kind", f"{kind!r} is not a kind", hint=", ".join(_KINDS))
     roles = {member.name.lower(): member for member in Role}
@@ -62,7 +63,9 @@ def create(
     emit(document, f"account {name} is {document['address']} since block {done.height}", as_json=as_json)
 
 
-@app.command("show")
+@app.command(
+    "show", **examples("althing key show alice.json", "althing account show al1h4hleqnzdmlegavq75x3evhu3rfzmz97rlll8r")
+)
 @guarded
 def show(
     address: Annotated[str, typer.Argument(help="Address, al1…")],

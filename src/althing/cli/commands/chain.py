@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from althing.cli.help import examples
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
 from althing.cli.output import emit, table
 
@@ -16,7 +17,7 @@ __all__ = ["app", "blocks", "events", "status"]
 app = typer.Typer(name="chain", help="The chain: status, blocks, events.", no_args_is_help=True)
 
 
-@app.command("status")
+@app.command("status", **examples("althing chain status"))
 @guarded
 def status(home: HomeOption = DEFAULT_HOME, node: NodeOption = "", as_json: JsonOption = False) -> None:
     """Show where the chain stands."""
@@ -25,10 +26,10 @@ def status(home: HomeOption = DEFAULT_HOME, node: NodeOption = "", as_json: Json
     emit(document, "\n".join(f"{name:14} {value}" for name, value in document.items()), as_json=as_json)
 
 
-@app.command("blocks")
+@app.command("blocks", **examples("althing chain blocks --limit 5"))
 @guarded
 def blocks(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")] = 20,
     home: HomeOption = DEFAULT_HOME,
     node: NodeOption = "",
     as_json: JsonOption = False,
@@ -39,19 +40,18 @@ def blocks(
     emit(found, table(("height", "time", "transactions", "hash"), found, empty="no blocks yet"), as_json=as_json)
 
 
-@app.command("events")
+@app.command("events", **examples("althing chain events --name streams.", "althing chain events --after 120:3 --json"))
 @guarded
 def events(
-    after: Annotated[str, typer.Option("--after", help="Cursor height:index to go on behind.")] = "0:0",
-    name: Annotated[str, typer.Option("--name", help="Only events whose name begins with this.")] = "",
+    after: Annotated[
+        str, typer.Option("--after", help="Cursor of the last event seen, height:index; 0:0 is the beginning.")
+    ] = "0:0",
+    name: Annotated[str, typer.Option("--name", help="Only events whose name begins with this, e.g. streams.")] = "",
     home: HomeOption = DEFAULT_HOME,
     node: NodeOption = "",
-    as_json: JsonOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON document a line.")] = False,
 ) -> None:
-    """Follow the chain's events, one a line, until interrupted. Resumes by cursor without loss or repetition.
-
-    Example: althing chain events --name streams. --after 120:3
-    """
+    """Follow the chain's events, one a line, until interrupted. Resumes by cursor without loss or repetition."""
     height, _, index = after.partition(":")
     try:
         cursor = (int(height), int(index or 0))

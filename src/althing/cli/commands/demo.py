@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from althing.cli.demo.run import DemoOptions, run_demo
-from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, guarded
+from althing.cli.options import DEFAULT_HOME, HomeOption, guarded
 from althing.cli.output import EXIT_FAILED
 
 __all__ = ["demo"]
@@ -28,13 +28,16 @@ def demo(
         bool, typer.Option("--loop", help="Begin the recording again when it has ended, as a marked new run.")
     ] = False,
     headless: Annotated[
-        bool, typer.Option("--headless", help="For scripts: no interaction, ends with --seconds.")
+        bool, typer.Option("--headless", help="For scripts: must end by itself, with --seconds.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line when it is ready and one with the result.")
+    ] = False,
 ) -> None:
-    """Run a chain, a gateway, the page, and devices that replay recorded data. State survives; a second run goes on.
+    """Run it all: chain, gateway, page, recorded devices.
 
-    Example for scripts: althing demo --headless --seconds 20 --json
+    State survives: a second run goes on where the first one ended. When the recordings have ended, the devices stay
+    online; with --loop the recordings begin again, as a marked new run.
     """
     if headless and not seconds:
         raise typer.BadParameter("--headless needs --seconds, or it would never end", param_hint="--seconds")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from althing.cli.help import examples
 from althing.cli.options import (
     DEFAULT_HOME,
     HomeOption,
@@ -42,7 +43,13 @@ app = typer.Typer(name="device", help="Devices: register, list, suspend, retire,
 _SUITES = {"ed25519": Suite.ED25519, "p256": Suite.ES256}
 
 
-@app.command("add")
+@app.command(
+    "add",
+    **examples(
+        "althing device add my-device --stream climate=temperature:Cel",
+        "althing device add pump-1 --suite p256 --stream climate=temperature:Cel,humidity:%RH --meta place=hall-2",
+    ),
+)
 @guarded
 def add(
     name: Annotated[str, typer.Argument(help="Name, unique on the chain: a-z 0-9 . _ -")],
@@ -59,10 +66,7 @@ def add(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Register a device with its streams; prints its token once, and lines that send its first message.
-
-    Example: althing device add pump-1 --stream climate=temperature:Cel
-    """
+    """Register a device with its streams; prints its token once, and lines that send its first message."""
     if suite not in (*_SUITES, "none"):
         raise ClientError("cli.suite", f"{suite!r} is not a suite", hint="ed25519, p256 or none")
     if not is_name(name):
@@ -152,7 +156,9 @@ def _text(document: dict[str, Any]) -> str:
     )
 
 
-@app.command("sign")
+@app.command(
+    "sign", **examples("althing device sign pump-1 --stream climate --text '{\"temperature\": 21.5}' > message.cose")
+)
 @guarded
 def sign(
     name: Annotated[str, typer.Argument(help="Device with a key in this home.")],
@@ -163,10 +169,7 @@ def sign(
     ] = "application/json",
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Sign a payload as a device: COSE_Sign1 bytes on standard output. The counter is kept beside the key.
-
-    Example: althing device sign pump-1 --stream climate --text '{"temperature": 21.5}' > message.cose
-    """
+    """Sign a payload as a device: COSE_Sign1 bytes on standard output. The counter is kept beside the key."""
     payload = sys.stdin.buffer.read() if text is None else text.encode()
     stream_path(f"{name}/{stream}")
     place = Home(home)
@@ -200,7 +203,7 @@ def _next_counter(path: Path) -> int:
     return number
 
 
-@app.command("list")
+@app.command("list", **examples("althing device list"))
 @guarded
 def list_devices(home: HomeOption = DEFAULT_HOME, node: NodeOption = "", as_json: JsonOption = False) -> None:
     """List devices with their state and streams."""
@@ -222,10 +225,10 @@ def _all(client: Client, path: str, field: str) -> list[dict[str, Any]]:
             return found
 
 
-@app.command("show")
+@app.command("show", **examples("althing device show office-machine"))
 @guarded
 def show(
-    name: Annotated[str, typer.Argument()],
+    name: Annotated[str, typer.Argument(help="Name of the device.")],
     home: HomeOption = DEFAULT_HOME,
     node: NodeOption = "",
     as_json: JsonOption = False,
@@ -248,10 +251,10 @@ def _set_state(
 ReasonOption = Annotated[str, typer.Option("--reason", help="Stands on the chain.")]
 
 
-@app.command("suspend")
+@app.command("suspend", **examples("althing device suspend my-device --reason 'lost on the way'"))
 @guarded
 def suspend(
-    name: Annotated[str, typer.Argument()],
+    name: Annotated[str, typer.Argument(help="Name of the device.")],
     reason: ReasonOption = "",
     home: HomeOption = DEFAULT_HOME,
     node: NodeOption = "",
@@ -262,10 +265,10 @@ def suspend(
     _set_state(home, node, key, name, DeviceState.SUSPENDED, reason, as_json)
 
 
-@app.command("resume")
+@app.command("resume", **examples("althing device resume my-device"))
 @guarded
 def resume(
-    name: Annotated[str, typer.Argument()],
+    name: Annotated[str, typer.Argument(help="Name of the device.")],
     reason: ReasonOption = "",
     home: HomeOption = DEFAULT_HOME,
     node: NodeOption = "",
@@ -276,10 +279,10 @@ def resume(
     _set_state(home, node, key, name, DeviceState.ACTIVE, reason, as_json)
 
 
-@app.command("retire")
+@app.command("retire", **examples("althing device retire my-device --reason 'scrapped'"))
 @guarded
 def retire(
-    name: Annotated[str, typer.Argument()],
+    name: Annotated[str, typer.Argument(help="Name of the device.")],
     reason: ReasonOption = "",
     home: HomeOption = DEFAULT_HOME,
     node: NodeOption = "",

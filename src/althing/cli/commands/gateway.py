@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import httpx2
 import typer
 
+from althing.cli.help import examples
 from althing.cli.options import (
     DEFAULT_HOME,
     HomeOption,
@@ -43,7 +44,7 @@ __all__ = ["app", "gateway_status", "init", "release", "repair", "start", "statu
 app = typer.Typer(name="gateway", help="Gateways: init, start, status, tokens.", no_args_is_help=True)
 
 
-@app.command("init")
+@app.command("init", **examples("althing gateway init --name gateway-1"))
 @guarded
 def init(
     name: Annotated[str, typer.Option("--name", help="Name of its account.")] = "gateway-1",
@@ -71,7 +72,7 @@ def init(
     emit({"gateway": address, "key_file": str(paths.key)}, f"gateway {address} {text}", as_json=as_json)
 
 
-@app.command("start")
+@app.command("start", **examples("althing gateway start", "althing gateway start --drain 60"))
 @guarded
 def start(
     home: HomeOption = DEFAULT_HOME,
@@ -107,7 +108,7 @@ def start(
     run_daemon(main, with_parent=with_parent)
 
 
-@app.command("status")
+@app.command("status", **examples("althing gateway status"))
 @guarded
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Ask the home's gateway how it is."""
@@ -129,7 +130,7 @@ def gateway_status(home: Path) -> dict[str, Any]:
     return document
 
 
-@app.command("token")
+@app.command("token", **examples("althing gateway token my-device", "althing gateway token my-device --revoke"))
 @guarded
 def token(
     device: Annotated[str, typer.Argument(help="Device the token is for.")],
@@ -147,7 +148,7 @@ def token(
         emit({"device": device, "token": made}, made, as_json=as_json)
 
 
-@app.command("repair")
+@app.command("repair", **examples("althing gateway repair"))
 @guarded
 def repair(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Repair a damaged spool of a stopped gateway: what reads is kept, what does not is named."""
@@ -155,7 +156,7 @@ def repair(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     emit(report, "\n".join(f"{name:16} {value}" for name, value in report.items()), as_json=as_json)
 
 
-@app.command("release")
+@app.command("release", **examples("althing gateway release my-device/climate"))
 @guarded
 def release(
     stream: Annotated[str, typer.Argument(help="<device>/<stream> whose messages the chain would not take.")],

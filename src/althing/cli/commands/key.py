@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from althing.cli.help import examples
 from althing.cli.options import JsonOption, guarded
 from althing.cli.output import emit
 from althing.client import generate_key, load_key, save_key
@@ -24,17 +25,19 @@ app = typer.Typer(
 _SUITES = {"ed25519": Suite.ED25519, "p256": Suite.ES256}
 
 
-@app.command("new")
+@app.command(
+    "new",
+    **examples(
+        "althing key new alice.json", "ALTHING_PASSPHRASE='long and secret' althing key new alice.json --suite p256"
+    ),
+)
 @guarded
 def new(
     file: Annotated[Path, typer.Argument(help="File to write; never overwritten.")],
     suite: Annotated[str, typer.Option("--suite", help="ed25519 or p256.")] = "ed25519",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key and write its file.
-
-    Example: ALTHING_PASSPHRASE=… althing key new alice.json
-    """
+    """Make a key and write its file."""
     if suite not in _SUITES:
         raise ClientError("cli.suite", f"{suite!r} is not a suite", hint="ed25519 or p256")
     key = generate_key(_SUITES[suite])
@@ -42,7 +45,7 @@ def new(
     _show(file, key, as_json)
 
 
-@app.command("show")
+@app.command("show", **examples("althing key show alice.json"))
 @guarded
 def show(file: Annotated[Path, typer.Argument(help="Key file.")], as_json: JsonOption = False) -> None:
     """Show a key's public part and address; the secret stays in the file."""

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from althing.cli.help import examples
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
 from althing.cli.output import emit
 from althing.cli.running import announce, run_daemon
@@ -22,7 +23,7 @@ __all__ = ["app", "init", "start", "status"]
 app = typer.Typer(name="node", help="Nodes: init, start, status.", no_args_is_help=True)
 
 
-@app.command("init")
+@app.command("init", **examples("althing node init --chain my-chain --org acme --home my-chain"))
 @guarded
 def init(
     chain: Annotated[str, typer.Option("--chain", help="Chain id: a-z 0-9 -")] = "local",
@@ -40,7 +41,7 @@ def init(
     )
 
 
-@app.command("start")
+@app.command("start", **examples("althing node start", "althing node start --home my-chain"))
 @guarded
 def start(
     home: HomeOption = DEFAULT_HOME,
@@ -55,7 +56,7 @@ def start(
     run_daemon(main, with_parent=with_parent)
 
 
-@app.command("status")
+@app.command("status", **examples("althing node status", "althing node status --node http://127.0.0.1:8420"))
 @guarded
 def status(home: HomeOption = DEFAULT_HOME, node: NodeOption = "", as_json: JsonOption = False) -> None:
     """Ask the node how it is."""

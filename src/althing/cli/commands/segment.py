@@ -10,6 +10,7 @@ from rich.progress import track
 from althing.archive.catalogue import Catalogue
 from althing.archive.objects import LocalObjects
 from althing.archive.verify import verify_segment
+from althing.cli.help import examples
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, guarded
 from althing.cli.output import EXIT_FAILED, emit, table
 from althing.client.errors import ClientError
@@ -24,7 +25,7 @@ __all__ = ["app", "list_segments", "verify"]
 app = typer.Typer(name="segment", help="Segments of the archive: list, verify.", no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", **examples("althing segment list"))
 @guarded
 def list_segments(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the segments of the home's archive."""
@@ -34,17 +35,14 @@ def list_segments(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) 
     emit(rows, table(("name", "bytes"), rows, empty="no segments yet"), as_json=as_json)
 
 
-@app.command("verify")
+@app.command("verify", **examples("althing segment verify", "althing segment verify --json"))
 @guarded
 def verify(
     name: Annotated[list[str] | None, typer.Argument(help="Segments by name; default: all.")] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute leaves, roots and every decoded column of segments, and compare them with the chain's anchors.
-
-    Example: althing segment verify
-    """
+    """Recompute leaves, roots and every decoded column of segments, and compare them with the chain's anchors."""
     place = Home(home)
     objects = LocalObjects(place.archive_dir, read_only=True)
     catalogue = Catalogue(objects)

@@ -16,6 +16,7 @@ from althing.archive.exportcheck import verify_export
 from althing.archive.objects import LocalObjects
 from althing.archive.query import parse_axis
 from althing.archive.reader import ArchiveReader
+from althing.cli.help import examples
 from althing.cli.options import (
     DEFAULT_HOME,
     HomeOption,
@@ -51,7 +52,7 @@ app = typer.Typer(
 )
 
 
-@app.command("define")
+@app.command("define", **examples("althing stream define my-device vibration=rms:mm/s"))
 @guarded
 def define(
     device: Annotated[str, typer.Argument(help="Device that has the stream.")],
@@ -61,10 +62,7 @@ def define(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Define another stream of a device.
-
-    Example: althing stream define pump-1 vibration=rms:mm/s
-    """
+    """Define another stream of a device."""
     name, schema = parse_stream(stream)
     held = load_key(GatewayPaths(home).key)
     with open_client(home, node, signer=admin_signer(home, key)) as client:
@@ -72,7 +70,7 @@ def define(
     emit({"stream": f"{device}/{name}", "height": done.height}, f"{device}/{name} is defined", as_json=as_json)
 
 
-@app.command("list")
+@app.command("list", **examples("althing stream list"))
 @guarded
 def list_streams(home: HomeOption = DEFAULT_HOME, node: NodeOption = "", as_json: JsonOption = False) -> None:
     """List streams with their quantities and how far they are anchored."""
@@ -92,7 +90,7 @@ def list_streams(home: HomeOption = DEFAULT_HOME, node: NodeOption = "", as_json
     emit(found, table(columns, rows, empty="no streams yet"), as_json=as_json)
 
 
-@app.command("show")
+@app.command("show", **examples("althing stream show office-machine/temperature"))
 @guarded
 def show(
     stream: Annotated[str, typer.Argument(help="<device>/<stream>")],
@@ -106,24 +104,27 @@ def show(
     emit(document, json.dumps(document, indent=2, ensure_ascii=False), as_json=as_json)
 
 
-@app.command("readings")
+@app.command(
+    "readings",
+    **examples(
+        "althing stream readings office-machine/temperature --newest --limit 5",
+        "althing stream readings office-machine/temperature --from 2013-07-04T00:00:00Z --to 2013-07-05T00:00:00Z --json",
+    ),
+)
 @guarded
 def readings(
     stream: Annotated[str, typer.Argument(help="<device>/<stream>")],
     time: Annotated[str, typer.Option("--time", help="Order and range by device, arrival or block time.")] = "device",
     start: Annotated[str | None, typer.Option("--from", help="RFC 3339, included.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="RFC 3339, not included.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000)] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="How many at most.")] = 20,
     newest: Annotated[bool, typer.Option("--newest", help="Newest first.")] = False,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Prove every message.")] = True,
     home: HomeOption = DEFAULT_HOME,
     node: NodeOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Print readings with their addresses; each message they come from is proved unless --no-verify.
-
-    Example: althing stream readings office-machine/temperature --newest --limit 5
-    """
+    """Print readings with their addresses; each message they come from is proved unless --no-verify."""
     with open_client(home, node) as client:
         found = client.readings(
             stream, time=time, start=start, end=end, limit=limit, newest_first=newest, verify=verify
@@ -161,7 +162,13 @@ def _proofs(home: Path, node: str) -> Iterator[Callable[[str, int], bytes]]:
             yield client.proof
 
 
-@app.command("export")
+@app.command(
+    "export",
+    **examples(
+        "althing stream export office-machine/temperature -o export",
+        "althing stream export office-machine/temperature -o export-2013 --format parquet --to 2014-01-01T00:00:00Z",
+    ),
+)
 @guarded
 def export(
     stream: Annotated[str, typer.Argument(help="<device>/<stream>")],
@@ -176,7 +183,7 @@ def export(
 ) -> None:
     """Export a stream with a manifest, its messages and proofs, so that a stranger can verify it.
 
-    Example: althing stream export office-machine/temperature -o export/ --format parquet
+    A copy of this home's trust file goes with it. Whoever verifies should compare it with one they have from elsewhere.
     """
     place = Home(home)
     genesis = place.genesis()
@@ -229,12 +236,12 @@ def export(
         document,
         f"{done.rows} readings of {done.messages} messages in {output}, {done.proofs} proofs\n"
         f"manifest SHA-256 {done.manifest_sha256.hex()}\n"
-        f"verify it anywhere: althing stream verify-export {output} --trust trust.json",
+        f"verify it anywhere: althing stream verify-export {output} --trust {output / 'trust.json'}",
         as_json=as_json,
     )
 
 
-@app.command("verify-export")
+@app.command("verify-export", **examples("althing stream verify-export export --trust ~/.althing/trust.json"))
 @guarded
 def verify_exported(
     folder: Annotated[Path, typer.Argument(help="Folder of an export.")],

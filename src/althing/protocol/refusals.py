@@ -1,0 +1,123 @@
+"""What the codes of receipts mean: a receipt carries its code alone, so that its bytes do not depend on wording.
+
+Programs match on codes; people read these sentences, on the command line, in the SDK and in docs/reference/errors.md,
+whose rows the tests compare with this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["MEANINGS", "Meaning", "meaning_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """Why a transaction was refused, and what to do about it; `hint` may be empty."""
+
+    sentence: str
+    hint: str = ""
+
+
+MEANINGS: Final[dict[str, Meaning]] = {
+    # The form of the transaction.
+    "tx.form": Meaning("the payload is not an array of eight"),
+    "tx.version": Meaning("the version of the transaction is unknown", "upgrade"),
+    "tx.signers": Meaning("signers are not 1 to 16 addresses in ascending order"),
+    "tx.payer": Meaning("the payer is not a signer"),
+    "tx.range": Meaning("gas limit, fee or expiry is beyond 63 bits"),
+    "tx.nonce": Meaning("the nonce has not 8 bytes"),
+    "tx.messages": Meaning("the transaction has no messages, or more than 256", "split it"),
+    "tx.message_form": Meaning("a message is not `[type, fields]`"),
+    "tx.message_type": Meaning("the type of a message is not known", "upgrade, or check the name"),
+    # Before it runs.
+    "tx.expired": Meaning("ledger time has passed the transaction's expiry", "sign it anew"),
+    "tx.expiry": Meaning("the expiry is too far ahead", "choose an earlier one; check the clock"),
+    "tx.replayed": Meaning("the transaction was executed before", "nothing: it is done"),
+    "tx.unknown_account": Meaning("a signer or the payer has no account", "create it first"),
+    "tx.suspended": Meaning("an account or its organisation is not active", "its organisation, or governors, decide"),
+    "tx.keyless": Meaning("an account without keys cannot sign"),
+    "tx.unknown_key": Meaning("a signature's key is not an active key of a signer", "was the key rotated?"),
+    "tx.threshold": Meaning("a signer has fewer signatures than its account asks for", "collect more"),
+    "tx.too_large": Meaning("the transaction has more bytes than the chain allows", "split it"),
+    "tx.gas_limit": Meaning(
+        "the gas limit is below what bytes and signatures cost, or beyond a block's", "choose another limit"
+    ),
+    "tx.fee": Meaning("the fee is below gas limit × least price", "offer more"),
+    "tx.signature": Meaning("a signature does not verify", "signed for this chain?"),
+    "tx.pending": Meaning("the transaction was not in a block yet when the time ran out", "ask for it by its id"),
+    "quota.bytes": Meaning(
+        "the organisation's bytes of this window are used up", "wait for the next window, or ask governors for more"
+    ),
+    "quota.gas": Meaning(
+        "the organisation's gas of this window is used up", "wait for the next window, or ask governors for more"
+    ),
+    "bundle.node": Meaning("the bundle's maker is no active node"),
+    "bundle.signature": Meaning("the bundle is not signed by its maker"),
+    "bundle.stale": Meaning("all transactions of the bundle are executed or expired"),
+    "bundle.gas": Meaning("the bundle wants more gas than a block may use", "make smaller bundles"),
+    "bundle.refused": Meaning("the engine did not execute the bundle", "the text says why"),
+    "pool.full": Meaning("the pool has no room", "later"),
+    "pool.duplicate": Meaning("the item is in the pool or in a recent block already", "wait for its receipt"),
+    "pool.gas": Meaning("the item wants more gas than a block may use"),
+    "pool.tx_too_large": Meaning("the item is larger than any block allows"),
+    # While it runs.
+    "tx.out_of_gas": Meaning("the gas limit is used up", "raise the limit"),
+    "auth.organisation": Meaning(
+        "no signer may act for the organisation", "sign with its key, or with an account that has the role"
+    ),
+    "auth.governors": Meaning("too few governors signed", "collect more signatures"),
+    "auth.account": Meaning("only the account itself may do this", "sign with the account's own key"),
+    "auth.gateway": Meaning("an anchor is not signed by its gateway"),
+    "governance.name_taken": Meaning("an organisation has this name", "choose another name"),
+    "governance.unknown": Meaning("there is no such organisation"),
+    "governance.threshold": Meaning("fewer governors than must sign would remain, or be there"),
+    "governance.crossed": Meaning("the parameters have changed since", "read them again"),
+    "governance.validator": Meaning("there is no such validator; in genesis: it is of an unknown organisation"),
+    "governance.last_validator": Meaning("the last validator cannot be removed", "add another one first"),
+    "governance.validators": Meaning("there are 100 validators", "remove one first"),
+    "governance.node": Meaning("a node of genesis names an unknown organisation"),
+    "governance.upgrade": Meaning("no upgrade is scheduled, the notice is too short, or the rules are not newer"),
+    "identity.exists": Meaning("there is an account at this address", "`althing account show`, or use another key"),
+    "identity.unknown": Meaning("there is no account at this address", "create it first"),
+    "identity.kind": Meaning("this is not for this kind of account", "organisations: governance; devices: `devices.*`"),
+    "identity.closed": Meaning("a closed account stays closed", "create another one"),
+    "identity.threshold": Meaning("the threshold is below 1, or beyond the keys that could sign"),
+    "identity.duplicate_key": Meaning("a key is named twice"),
+    "identity.known_key": Meaning("the key is in the record already", "make a new key: `althing key new`"),
+    "identity.unknown_key": Meaning("the key to end is not in the record"),
+    "identity.valid_from": Meaning("a key cannot become valid in the past"),
+    "identity.keys": Meaning("the record would have more than 16 keys, and too few have ended", "end some first"),
+    "devices.name_taken": Meaning(
+        "a device has this name", "choose another name; `althing device list` shows those there are"
+    ),
+    "devices.unknown": Meaning(
+        "there is no such device", "`althing device list`, or register it: `althing device add`"
+    ),
+    "devices.retired": Meaning("a retired device stays retired", "register it under a new name"),
+    "devices.gateway": Meaning("the gateway has no gateway account", "create it first: `althing gateway init`"),
+    "devices.metadata": Meaning("the metadata have more than 4,096 bytes", "keep them elsewhere, and their hash here"),
+    "streams.device": Meaning("there is no such device, or it is retired", "`althing device list`"),
+    "streams.exists": Meaning(
+        "the device has a stream of this name", "choose another name; `streams.update` changes a definition"
+    ),
+    "streams.unknown": Meaning("there is no such stream", "define it first: `althing stream define`"),
+    "streams.too_large": Meaning("a definition has more than 65,536 bytes", "fewer quantities or mapped fields"),
+    "streams.gateway": Meaning("the account is not a gateway's"),
+    "streams.not_writer": Meaning("another gateway writes the stream", "hand it over"),
+    "streams.sequence": Meaning(
+        "this is not the stream's next sequence", "wait for the gateway's last anchor; a gap is never accepted"
+    ),
+    "streams.anchor_number": Meaning(
+        "this is not the gateway's next anchor", "the gateway sets itself right; two gateways with one key?"
+    ),
+    "streams.anchor_table": Meaning("the entries are out of order, or do not cover the batch"),
+}
+
+
+def meaning_of(code: str) -> Meaning:
+    """The meaning of a receipt's code; for one of a newer chain, or of a fault of form, where it is documented."""
+    return MEANINGS.get(code) or Meaning(
+        "the ledger refused the transaction", "docs/reference/errors.md explains the code"
+    )
