@@ -8,6 +8,7 @@
                   REMOVED ‖ record before (the version removed it: pruning looks for the dead record)
     versions    : version → root[32] ‖ kind of the root ‖ number of keys (8 bytes)
     meta "span" = oldest readable version ‖ latest version ‖ version up to which undo entries are swept
+    meta "loading" = version being loaded (loading.py); there is no span then
 
 Undo entries of one version lie together and are appended in order: cheap to write, cheap to drop, and a version is
 taken back by applying them to the current records. Reading at an old version follows a record's undo entries back.
@@ -25,6 +26,7 @@ from althing.protocol.errors import StateError
 
 __all__ = [
     "LEAF_UNDO",
+    "LOADING_KEY",
     "META",
     "NEW",
     "ORDER",
@@ -54,6 +56,7 @@ ORDER: Final = "state.order"
 LEAF_UNDO: Final = "state.leaf.undo"
 PAGE_UNDO: Final = "state.page.undo"
 SPAN_KEY: Final = b"span"
+LOADING_KEY: Final = b"loading"
 
 NEW, WHOLE, SLOTS, REMOVED = b"\x00", b"\x01", b"\x02", b"\x03"
 

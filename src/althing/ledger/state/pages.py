@@ -9,7 +9,7 @@ Siblings lie together, so a node's preimage is one slice. Records are changed in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -22,6 +22,7 @@ __all__ = [
     "SLOT_AT",
     "STRIDE",
     "encode_slot",
+    "new_page",
     "page_key",
     "refresh",
     "refresh_one",
@@ -95,6 +96,16 @@ def refresh_one(record: bytearray, slot: int) -> bytes:
     own = 32 * (node >> 2) + _NODES_AT
     record[own : own + 32] = value
     return sha256(b"\x01" + record[64 + _NODES_AT : 128 + _NODES_AT]).digest()
+
+
+def new_page(version: bytes, prefix: int, depth: int, slots: Sequence[tuple[bytes, int]]) -> tuple[bytes, bytes, bytes]:
+    """Key, record and root of a page over sixteen slots, each given by its root and kind."""
+    page = bytearray(PAGE_RECORD_BYTES)
+    page[:_KIND_AT] = version
+    page[_KIND_AT : _KIND_AT + SLOTS] = bytes([kind for _, kind in slots])
+    page[SLOT_AT:] = b"".join([root for root, _ in slots])
+    root = refresh(page, range(SLOTS))
+    return page_key(prefix, depth), bytes(page), root
 
 
 def sibling_of(record: bytes, node: int) -> bytes:

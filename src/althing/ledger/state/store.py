@@ -14,6 +14,7 @@ from typing import Final
 from althing.ledger.state.backend import Backend, Batch, Snapshot
 from althing.ledger.state.history import (
     LEAF_UNDO,
+    LOADING_KEY,
     META,
     NEW,
     ORDER,
@@ -38,7 +39,7 @@ from althing.ledger.state.tree import Change, TreeUpdate
 from althing.ledger.state.view import StateView
 from althing.protocol.errors import StateError
 
-__all__ = ["FORMAT_VERSION", "STATE_KEY_BYTES_MAX", "STATE_VALUE_BYTES_MAX", "Staged", "StateStore"]
+__all__ = ["FORMAT_VERSION", "STATE_KEY_BYTES_MAX", "STATE_VALUE_BYTES_MAX", "Staged", "StateStore", "checked_extra"]
 
 FORMAT_VERSION: Final = 1
 STATE_KEY_BYTES_MAX: Final = 255
@@ -99,7 +100,10 @@ class StateStore:
             return StateView(self._backend, at, read_version(snapshot, at))
 
     def iterate(self, version: int | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """All entries of a kept version in key order: the content of a snapshot."""
+        """All entries of a kept version in key order: the content of a snapshot, which `StateLoader` takes.
+
+        Lazy and in bounded memory; later commits do not disturb it, pruning the version ends it (`state.pruned`).
+        """
         return self.view(version).scan(b"")
 
     def stage(self, version: int, writes: Mapping[bytes, bytes | None]) -> Staged:
@@ -113,6 +117,12 @@ class StateStore:
             assert value is None or 0 < len(value) <= STATE_VALUE_BYTES_MAX, "state values have 1 to 2^20 bytes"
         with self._backend.read() as snapshot:
             span = read_span(snapshot)
+            if span is None and snapshot.get(META, LOADING_KEY) is not None:
+                raise StateError(
+                    "state.loading",
+                    "a snapshot was not loaded to its end",
+                    hint="load it again, or use an empty directory",
+                )
             if span is not None and version != span.latest + 1:
                 raise StateError("state.version_order", f"version {version} cannot follow {span.latest}")
             before = _EMPTY_VERSION if span is None else read_version(snapshot, span.latest)
@@ -132,7 +142,7 @@ class StateStore:
             raise StateError(
                 "state.stale", f"version {staged.version} was staged on {staged.base}, the latest is {latest}"
             )
-        self._backend.write({**staged.batch, **_checked_extra(extra)})
+        self._backend.write({**staged.batch, **checked_extra(extra)})
 
     def prune(self, keep_versions: int, *, entries_max: int = 20_000) -> bool:
         """Make all but the newest `keep_versions` unreadable, and remove at most `entries_max` of their records.
@@ -159,10 +169,11 @@ class StateStore:
                 raise StateError("state.uninitialised", "there is no version yet")
             span.check(version)
             batch = rollback_batch(snapshot, span, version)
-        self._backend.write({**batch, **_checked_extra(extra)})
+        self._backend.write({**batch, **checked_extra(extra)})
 
 
-def _checked_extra(extra: Batch | None) -> Batch:
+def checked_extra(extra: Batch | None) -> Batch:
+    """The caller's side tables, none of which is the store's own."""
     for name in extra or ():
         assert not name.startswith(_RESERVED), "tables named state.* belong to the state store"
     return extra or {}

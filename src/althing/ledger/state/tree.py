@@ -21,13 +21,14 @@ from althing.ledger.state.pages import (
     SLOTS,
     STRIDE,
     encode_slot,
+    new_page,
     page_key,
     refresh,
     refresh_one,
     sibling_of,
 )
 
-__all__ = ["SLOT_LEAVES_MAX", "Change", "Records", "TreeUpdate", "find", "leaf_key", "neighbour"]
+__all__ = ["SLOT_LEAVES_MAX", "Change", "Records", "TreeUpdate", "find", "grow", "leaf_key", "neighbour", "path_range"]
 
 SLOT_LEAVES_MAX: Final = 6
 _MERGE_LEAVES_MAX: Final = 3  # half of it: a page that shrank must not grow again at once
@@ -55,10 +56,34 @@ def leaf_key(path: bytes) -> bytes:
     return path + b"\xff"
 
 
-def _leaves_below(records: Records, prefix: int, depth: int) -> tuple[list[int], list[bytes]]:
+def path_range(prefix: int, depth: int) -> tuple[bytes, bytes | None]:
+    """Which record keys lie below (prefix, depth)."""
     shift = 256 - depth
     stop = (prefix + 1) << shift
-    return records.leaves((prefix << shift).to_bytes(32, "big"), None if stop >> 256 else stop.to_bytes(32, "big"))
+    return (prefix << shift).to_bytes(32, "big"), None if stop >> 256 else stop.to_bytes(32, "big")
+
+
+def _leaves_below(records: Records, prefix: int, depth: int) -> tuple[list[int], list[bytes]]:
+    return records.leaves(*path_range(prefix, depth))
+
+
+def grow(
+    pages: dict[bytes, bytes | None], version: bytes, paths: list[int], leaves: list[bytes], prefix: int, depth: int
+) -> tuple[bytes, int]:
+    """Root and kind of a subtree that has no pages yet and exactly these leaves; adds its pages to `pages`."""
+    if len(paths) <= SLOT_LEAVES_MAX:
+        return subtree_root(paths, leaves, depth), len(paths)
+    shift = 256 - STRIDE - depth
+    slots = []
+    low = 0
+    for slot in range(SLOTS):
+        child = prefix << STRIDE | slot
+        high = bisect_left(paths, (child + 1) << shift, low)
+        slots.append(grow(pages, version, paths[low:high], leaves[low:high], child, depth + STRIDE))
+        low = high
+    key, page, root = new_page(version, prefix, depth, slots)
+    pages[key] = page
+    return root, PAGE
 
 
 class TreeUpdate:
@@ -101,7 +126,7 @@ class TreeUpdate:
         else:
             paths, leaves = self._merged(prefix, depth, low, high)
         if len(paths) > SLOT_LEAVES_MAX:
-            return self._grow(paths, leaves, prefix, depth)
+            return grow(self.pages, self._version, paths, leaves, prefix, depth)
         return subtree_root(paths, leaves, depth), len(paths)
 
     def _merged(self, prefix: int, depth: int, low: int, high: int) -> tuple[list[int], list[bytes]]:
@@ -120,27 +145,6 @@ class TreeUpdate:
                 paths.insert(at, path)
                 leaves.insert(at, leaf)
         return paths, leaves
-
-    def _grow(self, paths: list[int], leaves: list[bytes], prefix: int, depth: int) -> tuple[bytes, int]:
-        """Write the pages of a subtree that had none."""
-        if len(paths) <= SLOT_LEAVES_MAX:
-            return subtree_root(paths, leaves, depth), len(paths)
-        shift = 256 - STRIDE - depth
-        page = bytearray(PAGE_RECORD_BYTES)
-        page[:8] = self._version
-        low = 0
-        for slot in range(SLOTS):
-            child = prefix << STRIDE | slot
-            high = bisect_left(paths, (child + 1) << shift, low)
-            if high > low:
-                at = 32 * slot + SLOT_AT
-                page[at : at + 32], page[8 + slot] = self._grow(
-                    paths[low:high], leaves[low:high], child, depth + STRIDE
-                )
-            low = high
-        root = refresh(page, range(SLOTS))
-        self.pages[page_key(prefix, depth)] = bytes(page)
-        return root, PAGE
 
     def _page(self, prefix: int, depth: int, low: int, high: int) -> tuple[bytes, int]:
         key = page_key(prefix, depth)

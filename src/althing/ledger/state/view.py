@@ -36,6 +36,7 @@ __all__ = ["StateView"]
 
 _CHUNK_MIN: Final = 32
 _CHUNK_MAX: Final = 1024
+_CHUNK_BYTES: Final = 1 << 22
 
 
 class StateView:
@@ -119,12 +120,14 @@ class StateView:
         with self._backend.read() as snapshot:
             self._span(snapshot)
             listed = [key for key, _ in islice(snapshot.scan(ORDER, low, high, reverse=reverse), size)]
-            record_keys = [leaf_key(path_of(key)) for key in listed]
-            records = snapshot.get_many(TREE, record_keys)
-            for key, record_key, current in zip(listed, record_keys, records, strict=True):
-                record = record_at(snapshot, LEAF_UNDO, record_key, current, self._version_key)
+            held = 0
+            for key in listed:
+                record = self._leaf(snapshot, path_of(key))
                 if record is not None:
                     chunk.append((key, value_in(record)))
+                    held += len(record)
+                    if held > _CHUNK_BYTES:  # values may be large: a chunk is bounded in bytes too
+                        return chunk, key
         return chunk, listed[-1] if len(listed) == size else None
 
     def prove(self, key: bytes) -> tuple[bytes | None, PresenceProof | AbsenceProof]:
