@@ -23,7 +23,7 @@ __all__ = ["Access", "Counts", "RecordedDevice"]
 
 IN_FLIGHT_MAX: Final = 20
 RETRY_S: Final = 1.0
-_ENDED: Final = b"recording ended"
+SETTLE_S: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,13 @@ class RecordedDevice:
                 self._replay()
                 if self._stop.is_set():
                     break
+                self._mark_end()
                 if not self._loop:
-                    self._rest()
+                    self.ended = True
+                    self._stop.wait()
                     break
+                if self._stop.is_set():
+                    break  # the mark may not be sent yet; the next start sends it, or begins the next run
                 self._progress.begin_run()
                 self._say(f"{self.name}: run {self._progress.run + 1} of the recording begins")
         finally:
@@ -121,15 +125,14 @@ class RecordedDevice:
             self._stop.wait(self._pause_s)
         self._link.settle()
 
-    def _rest(self) -> None:
-        """The recording has ended: stay online, and say so once a run."""
-        self.ended = True
-        self._say(f"{self.name}: recording ended, staying online")
+    def _mark_end(self) -> None:
+        """Say on the stream `status`, once, that this run has ended: so that runs can be told apart on the ledger."""
         index = len(self._plan)
         if self._progress.next == index:
-            self._link.send(index, None, self._body(STATUS_STREAM, "text/plain", _ENDED, index))
+            text = f"run {self._progress.run + 1} of the recording has ended"
+            self._say(f"{self.name}: {text}")
+            self._link.send(index, None, self._body(STATUS_STREAM, "text/plain", text.encode(), index))
             self._link.settle()
-        self._stop.wait()
 
     def _signed(self, index: int) -> tuple[str, str, bytes]:
         message = self._plan[index].message
@@ -255,7 +258,7 @@ class _MqttLink:
             if self._device.stopping:
                 return
             self._unanswered.add(index)
-            self._sent = max(self._sent, index + 1)
+            self._sent = index + 1
         # Outside the lock: paho calls back under locks of its own, which `publish` takes too. So an answer may come
         # before its message number is known here; it is kept until then.
         info = self._client.publish(f"althing/v1/{self._device.name}/{stream}", data, qos=1, properties=properties)
@@ -268,7 +271,10 @@ class _MqttLink:
 
     def settle(self) -> None:
         with self._device.changed:
-            self._device.changed.wait_for(lambda: not self._unanswered, timeout=30)
+            # paho sends again until it is answered, so without a stop this waits as long as the gateway is away: the
+            # next run uses the same indices.
+            self._device.changed.wait_for(lambda: not self._unanswered or self._device.stopping)
+            self._device.changed.wait_for(lambda: not self._unanswered, timeout=SETTLE_S)
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         with self._device.changed:
@@ -279,11 +285,11 @@ class _MqttLink:
         self._settled(*entry, accepted=not reason.is_failure)
 
     def _settled(self, index: int, planned: PlannedMessage | None, stream: str, *, accepted: bool) -> None:
+        # All of it under the lock: when the last answer is in, the device's thread begins another run at once.
         with self._device.changed:
             self._unanswered.discard(index)
-            reached = min(self._unanswered, default=self._sent)
-        self._device.answered(index, planned, stream, accepted=accepted)
-        self._device.reached(reached)
+            self._device.reached(min(self._unanswered, default=self._sent))
+            self._device.answered(index, planned, stream, accepted=accepted)
 
 
 class _HttpLink:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from althing.apps.recorded.devices import Access, RecordedDevice
 from althing.cli.commands.gateway import gateway_status
 from althing.cli.demo.processes import Child
 from althing.cli.demo.registration import DemoDevice, credentials_file, register
+from althing.cli.demo.texts import Progress, Report, farewell, own_command, welcome
 from althing.cli.options import admin_signer
 from althing.cli.ports import port_of
 from althing.client import Client
@@ -76,7 +76,9 @@ def run_demo(options: DemoOptions, stop: threading.Event) -> bool:
             devices = register(client, home, signer.address)
             gateway = Child("gateway", options.home, logs)
             listens = gateway.ready()
-            _welcome(say, options, api, listens, devices)
+            command = own_command()
+            for text in welcome(command, options.home, api, listens, devices, options.pace_s):
+                say(text)
             ready = {
                 "event": "ready",
                 "api": api,
@@ -85,10 +87,10 @@ def run_demo(options: DemoOptions, stop: threading.Event) -> bool:
             }
             _line({**ready, "page": api, "home": str(options.home)}, options)
             before = gateway_status(options.home)
-            started = time.monotonic()
             replays = _start_devices(devices, home, listens, options, say)
             try:
-                _watch(replays, (node, gateway), client, options, stop, say, started)
+                report = Report(command, options.home)
+                _watch(replays, (node, gateway), client, options, stop, say, report)
             finally:
                 for replay in replays:
                     replay.stop()
@@ -101,7 +103,8 @@ def run_demo(options: DemoOptions, stop: threading.Event) -> bool:
             gateway.stop()
         node.stop()
     _line(result, options)
-    _farewell(say, options, result)
+    for text in farewell(result):
+        say(text)
     return bool(result["verified"])
 
 
@@ -145,10 +148,10 @@ def _watch(
     options: DemoOptions,
     stop: threading.Event,
     say: Callable[[str], None],
-    started: float,
+    report: Report,
 ) -> None:
     """Report every few seconds until stopped, out of time, or a part has ended."""
-    last, last_time = 0, started
+    last = started = time.monotonic()
     while not stop.is_set():
         left = options.seconds - (time.monotonic() - started) if options.seconds else REPORT_S
         if left <= 0:
@@ -156,15 +159,18 @@ def _watch(
         stop.wait(min(REPORT_S, left))
         for child in children:
             child.check()
-        now, readings = time.monotonic(), sum(replay.counts.readings for replay in replays)
         status = gateway_status(options.home)
-        height = client.get("status")["height"]
-        rate = (readings - last) / max(0.001, now - last_time)
-        say(
-            f"{readings} readings ({rate:.0f}/s), {status['batches']} batches anchored, "
-            f"{_pending(status)} messages waiting, height {height}"
+        progress = Progress(
+            readings=sum(replay.counts.readings for replay in replays),
+            batches=int(status["batches"]),
+            waiting=_pending(status),
+            height=int(client.get("status")["height"]),
+            ended=all(replay.ended for replay in replays),
         )
-        last, last_time = readings, now
+        now = time.monotonic()
+        for text in report.lines(progress, now - last):
+            say(text)
+        last = now
 
 
 def _drain(home: Path, say: Callable[[str], None]) -> bool:
@@ -251,47 +257,3 @@ def _line(document: dict[str, Any], options: DemoOptions) -> None:
     if options.as_json:
         sys.stdout.write(json.dumps(document) + "\n")
         sys.stdout.flush()
-
-
-def _own_command() -> str:
-    """What starts this program in another terminal: its bare name only if the PATH finds this very one."""
-    own = Path(sys.argv[0])
-    found = shutil.which("althing")
-    return "althing" if found and Path(found).resolve() == own.resolve() else str(own)
-
-
-def _welcome(
-    say: Callable[[str], None], options: DemoOptions, api: str, listens: dict[str, Any], devices: list[DemoDevice]
-) -> None:
-    stream = f"{devices[0].example.device}/{devices[0].example.streams[0].name}"
-    home = "" if options.home == Path.home() / ".althing" else f" --home {options.home}"
-    ways = {"mqtt5": "MQTT 5", "mqtt311": "MQTT 3.1.1", "http": "HTTP"}
-    say("")
-    for device in devices:
-        key = "no key, the gateway attests" if device.key is None else f"{device.key.suite.name} key"
-        say(f"  {device.example.device:18} {key:28} {ways[device.transport]:11} {device.example.title}")
-    say("")
-    say(f"page      {api}")
-    say(f"devices   {listens.get('mqtt')} and {listens.get('http')}")
-    say("")
-    say("try next, in another terminal:")
-    command = _own_command()
-    say(f"  {command} proof get{home} --stream {stream} --seq 0 -o p.cbor")
-    say(f"  {command} proof verify p.cbor --trust {options.home / 'trust.json'}")
-    say(f"  {command} device add my-device{home} --stream climate=temperature:Cel")
-    say("")
-    say(f"stop: Ctrl-C (a second run goes on).   reset: rm -r {options.home}")
-    say("")
-
-
-def _farewell(say: Callable[[str], None], options: DemoOptions, result: dict[str, Any]) -> None:
-    say(
-        f"{result['messages']} messages with {result['readings']} readings in {result['batches']} batches, "
-        f"{result['refused']} refused, height {result['height']}"
-    )
-    if result["verified"]:
-        say(f"all anchored; {result['proofs_checked']} sampled proofs verify. One of them: {result['proof_file']}")
-    elif not result["proofs_checked"]:
-        say("no proof was sampled: nothing was anchored yet")
-    else:
-        say("NOT everything accepted is anchored and proved; see above")
