@@ -61,8 +61,18 @@ class SignatureCache:
             return True
         return verify(key.suite, key.public, signature.signed, signature.value)
 
+    def take(self, key: Key, signature: Signature) -> bool:
+        """As `holds`, for the last time: what is executed is not asked for again."""
+        entry = (int(key.suite), key.public, signature.signed, signature.value)
+        with self._lock:
+            if entry in self._known:
+                del self._known[entry]
+                self._bytes -= len(signature.signed) + 64
+                return True
+        return verify(key.suite, key.public, signature.signed, signature.value)
+
     def forget(self, key: Key, signature: Signature) -> None:
-        """The transaction was executed; its signatures will not be asked for again."""
+        """It will not be asked for again."""
         entry = (int(key.suite), key.public, signature.signed, signature.value)
         with self._lock:
             if entry in self._known:

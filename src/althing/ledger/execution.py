@@ -157,14 +157,12 @@ class _Run:
 
     def _transaction(self, data: bytes, location: Location, bundler: bytes) -> tuple[int, Receipt]:
         # 3
-        tx_id = sha256(data)
-        signatures = 0
+        tx = None
         try:
             tx = self._transactions.parse(data, self._block.genesis_hash)
-            tx_id = tx.id
-            signatures = len(tx.signatures)
             self._admit(tx)
         except (ProtocolError, RefusedError) as exc:
+            tx_id, signatures = (sha256(data), 0) if tx is None else (tx.id, len(tx.signatures))
             self.quotas.charge(bundler, len(data), intrinsic(len(data), signatures))
             return 0, Receipt(1, tx_id, _receipt_code(exc.code), 0, ())
         # 4
@@ -198,9 +196,8 @@ class _Run:
         check_price(tx, self._parameters)
         self.quotas.check(payer.organisation, tx.size, tx.transaction.gas_limit)
         for key, signature in checks:
-            if not self._signatures.holds(key, signature):
+            if not self._signatures.take(key, signature):
                 raise TxError("tx.signature", "a signature does not verify", hint="was it made for this chain?")
-            self._signatures.forget(key, signature)
 
 
 def _receipt_code(code: str) -> str:

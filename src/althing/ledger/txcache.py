@@ -20,6 +20,10 @@ class TxCache:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    def __contains__(self, data: object) -> bool:
+        """True when these bytes were parsed here before and not forgotten: admitted, or checked in another's bundle."""
+        return data in self._entries
+
     def parse(self, data: bytes, genesis_hash: bytes) -> SignedTransaction:
         """The parsed transaction; raises as `parse_transaction` does."""
         found = self._entries.get(data)

@@ -90,7 +90,8 @@ def _check(item: Item, depth: int, depth_max: int) -> None:
     if kind is list:
         for child in item:
             # Most children are leaves; looking here saves a call for each.
-            if type(child) not in _LEAVES:
+            kind = type(child)
+            if kind not in _LEAVES and not (kind is int and _INT64_MIN <= child <= _UINT64_MAX):
                 _check(child, depth + 1, depth_max)
         return
     if kind is dict:

@@ -67,6 +67,10 @@ def parse_sign1(data: bytes, aad: bytes, *, bytes_max: int, further: bool = Fals
 
     Protected headers are `alg` and `kid` alone, unless the caller judges `further` ones.
     """
+    if len(data) <= bytes_max:
+        short = _short_sign1(data, aad, further)
+        if short is not None:
+            return short
     if data[:1] != TAG_SIGN1:
         raise CoseError("cose.tag", "expected a tagged COSE_Sign1 (first byte 0xd2)")
     parts = decode(data[1:], bytes_max=bytes_max, depth_max=2)
@@ -78,6 +82,51 @@ def parse_sign1(data: bytes, aad: bytes, *, bytes_max: int, further: bool = Fals
     # Sig_structure holds no map, so the encoder's own order is the deterministic one.
     signed = dumps(["Signature1", protected, aad, payload])
     return Envelope(payload, (_signature(protected, value, signed, further=further),))
+
+
+_TAIL: Final = 66  # the head of a 64-byte string, and the signature
+_SIGN1_HEAD: Final = TAG_SIGN1 + b"\x84"
+_SIGNATURE_HEAD: Final = b"\x58\x40"
+_SHORT: Final = 16
+
+
+def _short_sign1(data: bytes, aad: bytes, further: bool) -> Envelope | None:
+    """The envelope of transactions and bundles, whose every byte but the payload has its place; None for any other.
+
+    Finding the parts by position takes a quarter of the time, and the signed bytes hold the payload's encoding as it is.
+    """
+    if len(data) < 5 + _TAIL or data[:2] != _SIGN1_HEAD or data[-_TAIL : 2 - _TAIL] != _SIGNATURE_HEAD:
+        return None
+    start = data[2] - 0x40 + 3  # behind the protected headers
+    if not 3 <= start <= 3 + _SHORT or data[start : start + 1] != b"\xa0":
+        return None
+    body = data[start + 1 : -_TAIL]
+    payload = _byte_string(body)
+    if payload is None:
+        return None
+    suite, kid, headers, before = _known_short(data[3:start], aad)
+    if not further and len(headers) != 2:
+        return None
+    return Envelope(payload, (Signature(suite, kid, headers, before + body, data[-64:]),))
+
+
+def _byte_string(item: bytes) -> bytes | None:
+    """The content when `item` is exactly one byte string with the shortest head (RFC 8949 §4.2.1)."""
+    if not item:
+        return None
+    first = item[0]
+    if first == 0x58:
+        width, least = 2, 24
+    elif first == 0x59:
+        width, least = 3, 1 << 8
+    elif first == 0x5A:
+        width, least = 5, 1 << 16
+    elif 0x40 <= first < 0x58:
+        return item[1:] if len(item) == first - 0x3F else None
+    else:
+        return None
+    length = int.from_bytes(item[1:width], "big")
+    return item[width:] if length >= least and len(item) == width + length else None
 
 
 def parse_sign(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
@@ -114,7 +163,6 @@ def _refuse_unprotected(headers: dict[Item, Item]) -> None:
         raise CoseError("cose.unprotected", "unprotected headers must be empty: nothing outside the signature counts")
 
 
-_SHORT: Final = 16
 _SUITES: Final = {int(suite): suite for suite in Suite}
 
 
@@ -144,3 +192,9 @@ def _headers(protected: bytes) -> tuple[Suite, bytes, dict[Item, Item]]:
 
 
 _known_headers = lru_cache(maxsize=65_536)(_headers)
+
+
+@lru_cache(maxsize=65_536)
+def _known_short(protected: bytes, aad: bytes) -> tuple[Suite, bytes, dict[Item, Item], bytes]:
+    """As `_headers`, and the Sig_structure up to the payload (RFC 9052 §4.4)."""
+    return *_headers(protected), dumps(["Signature1", protected, aad, b""])[:-1]

@@ -57,6 +57,7 @@ class Overlay:
         self._view = view
         self._side = side
         self._cache = cache
+        self._read: dict[bytes, Record | None] = {}  # the view never changes, so what was read once stays true
         self._block: dict[bytes, Record | None] = {}
         self._tx: dict[bytes, Record | None] = {}
         self._side_block: dict[tuple[str, bytes], bytes] = {}
@@ -67,8 +68,10 @@ class Overlay:
         if found is _MISSING:
             found = self._block.get(key, _MISSING)
             if found is _MISSING:
-                data = self._view.get(key)
-                return None if data is None else self._cache.decode(key, data, cls)
+                found = self._read.get(key, _MISSING)
+                if found is _MISSING:
+                    data = self._view.get(key)
+                    found = self._read[key] = None if data is None else self._cache.decode(key, data, cls)
         assert found is None or isinstance(found, cls)
         return found
 
@@ -111,7 +114,8 @@ class Overlay:
         """The transaction succeeded: its writes join the block's."""
         self._block.update(self._tx)
         self._side_block.update(self._side_tx)
-        self.drop()
+        self._tx.clear()
+        self._side_tx.clear()
 
     def drop(self) -> None:
         """The transaction failed: nothing of it remains."""

@@ -7,6 +7,7 @@ passed is dropped. Contents lie in the side table `executed`, which also tells w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
 from typing import Final
 
 from althing.ledger.runtime.overlay import State, Table
@@ -18,6 +19,7 @@ __all__ = ["BUCKET_S", "EXECUTED", "Bucket", "Location", "Replay", "Window"]
 BUCKET_S: Final = 60
 LIFETIME_BUCKETS: Final = 86_400 // BUCKET_S + 2  # the greatest tx_lifetime_max_s, and a part of a bucket at each end
 EXECUTED: Final = "executed"
+_LOCATION: Final = Struct(">QII")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,11 @@ class Location:
     index: int
 
     def to_bytes(self) -> bytes:
-        return self.height.to_bytes(8, "big") + self.bundle.to_bytes(4, "big") + self.index.to_bytes(4, "big")
+        return _LOCATION.pack(self.height, self.bundle, self.index)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Location:
-        return cls(int.from_bytes(data[:8], "big"), int.from_bytes(data[8:12], "big"), int.from_bytes(data[12:], "big"))
+        return cls(*_LOCATION.unpack(data))
 
 
 _BUCKETS: Final = Table("runtime/executed/", Bucket)
