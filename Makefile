@@ -2,7 +2,7 @@
 # second time. What set-up does, and how it knows that there is nothing to do, stands in scripts/setup.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint format types imports page test test-long lock clean
+.PHONY: help setup setup-engine demo check lint format types imports page test test-long lock clean
 
 BIN := .venv/bin
 LINTED := src tests scripts $(wildcard bench examples)
@@ -19,17 +19,23 @@ help: ## these words
 setup: ## the environment alone: .venv, the locked dependencies, the package, the page
 	@sh scripts/setup.sh
 
+setup-engine: ## the distributed engine (CometBFT), built once into .venv/engine; `make test` does it too
+	@sh scripts/setup.sh --quiet --no-page
+	@$(BIN)/python scripts/setup_engine.py
+
 demo: ## a chain, a gateway, devices that replay recorded data, and the page (Ctrl-C stops, a second run goes on)
 	@sh scripts/setup.sh --quiet
 	@$(BIN)/althing demo
 
 test: ## every test but the long-running ones (PYTEST_ARGS='-k proof' narrows it)
 	@sh scripts/setup.sh --quiet
+	@$(BIN)/python scripts/setup_engine.py --quiet || echo "tests of the distributed engine are skipped" >&2
 	@page=0; $(NPM) test || page=$$?; \
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(PYTEST) -m "not long" $(PYTEST_ARGS) && exit $$page
 
 test-long: ## the long-running variants: many random rounds of faults and properties
 	@sh scripts/setup.sh --quiet
+	@$(BIN)/python scripts/setup_engine.py --quiet || echo "tests of the distributed engine are skipped" >&2
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-long} $(PYTEST) -m long $(PYTEST_ARGS)
 
 bench: ## the benchmark, beside references measured in the same run (BENCH='messages disk' narrows it)
@@ -70,6 +76,8 @@ lock: ## the lock files, after a change in pyproject.toml (UPGRADE=1: take newer
 	$(UV) requirements/build.in -o requirements/build.txt
 	$(UV) requirements/vectors.in -o requirements/vectors.txt
 	$(UV) requirements/node.in -o requirements/node.txt
+	$(UV) requirements/go.in -o requirements/go.txt
+	$(UV) requirements/protobuf.in -o requirements/protobuf.txt
 	$(UV) requirements/lock.in -o requirements/lock.txt
 
 clean: ## everything that was made here; data of a demo or a node stays

@@ -98,8 +98,15 @@ def _describe(python: str) -> tuple[str, str] | None:
     return (parts[0], parts[1]) if done.returncode == 0 and len(parts) == 2 else None
 
 
+def _engine() -> str | None:
+    """CometBFT as `make setup-engine` builds it, into the environment of the running interpreter."""
+    binary = os.environ.get("ALTHING_ENGINE") or str(Path(sys.prefix) / "engine" / "cometbft")
+    return binary if os.access(binary, os.X_OK) else None
+
+
 TOOLS = {
     "chromium": _chromium,
+    "engine": _engine,
     "mosquitto": _mosquitto,
     "python": _python,
     "go": lambda: _which("go"),

@@ -41,6 +41,7 @@ _MISSING = {
     "chromium": "headless Chromium is missing (sudo apt install chromium, or ALTHING_CHROMIUM=/path)",
     "mosquitto": "Mosquitto is missing (sudo apt install mosquitto mosquitto-clients)",
     "python": "no second Python >= 3.11 with venv was found on the PATH, in pyenv or uv",
+    "engine": "the distributed engine is not built (make setup-engine, or ALTHING_ENGINE=/path/to/cometbft)",
     "go": "a Go toolchain is missing",
     "cc": "a C compiler is missing (sudo apt install gcc)",
 }

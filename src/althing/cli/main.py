@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from althing import __version__
-from althing.cli.commands import account, chain, demo, device, gateway, key, node, proof, segment, stream, trust, tx
+from althing.cli.commands import (
+    account,
+    chain,
+    demo,
+    device,
+    engine,
+    gateway,
+    key,
+    node,
+    proof,
+    segment,
+    stream,
+    trust,
+    tx,
+)
 from althing.cli.help import examples
 
 __all__ = ["app", "main"]
@@ -24,7 +38,7 @@ app.command(
     "demo",
     **examples("althing demo", "althing demo --loop", "althing demo --headless --seconds 20 --json"),
 )(demo.demo)
-for module in (account, chain, device, gateway, key, node, proof, segment, stream, trust, tx):
+for module in (account, chain, device, engine, gateway, key, node, proof, segment, stream, trust, tx):
     app.add_typer(module.app)
 
 
