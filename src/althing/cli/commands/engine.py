@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from althing.cli.help import examples
 from althing.cli.options import JsonOption, guarded
 from althing.cli.output import emit
 from althing.consensus.cometbft.binary import PINNED_VERSION, describe_binary, find_binary
@@ -16,7 +17,7 @@ __all__ = ["app", "info"]
 app = typer.Typer(name="engine", help="The distributed engine's program (CometBFT).", no_args_is_help=True)
 
 
-@app.command("info")
+@app.command("info", **examples("althing engine info", "althing engine info --binary /usr/local/bin/cometbft --json"))
 @guarded
 def info(
     binary: Annotated[
