@@ -181,7 +181,7 @@ class Ledger:
                     payer = self.modules.identity.account(state, tx.transaction.payer)
                     if payer is None:
                         raise TxError("tx.unknown_account", "the payer has no account yet")
-                    check_price(tx, parameters)
+                    check_price(tx, parameters, self.modules.fees, state)
                     quotas.check(payer.organisation, tx.size, tx.transaction.gas_limit)
                 except (ProtocolError, RefusedError) as exc:
                     self.transactions.forget(data)
@@ -233,7 +233,7 @@ class Ledger:
     def _require_executable(self, state: Overlay, tx: SignedTransaction, time_s: int, parameters: Parameters) -> None:
         check_lifetime(tx, time_s, parameters, ledger_s=self._block_time_s)
         checks = required_checks(self.modules.identity, state, tx, time_s)
-        check_price(tx, parameters)
+        check_price(tx, parameters, self.modules.fees, state)
         for key, signature in checks:
             if not self.signatures.check(key, signature):
                 raise TxError("tx.signature", "a signature does not verify")

@@ -9,6 +9,7 @@ from althing.ledger.modules.devices.module import DevicesModule
 from althing.ledger.modules.governance.module import GovernanceModule
 from althing.ledger.modules.identity.module import IdentityModule
 from althing.ledger.modules.streams.module import StreamsModule
+from althing.ledger.runtime.fees import Fees
 from althing.ledger.runtime.module import Handler, Module
 
 __all__ = ["APP_VERSION", "Modules", "assemble"]
@@ -28,6 +29,7 @@ class Modules:
     streams: StreamsModule
     ordered: tuple[Module, ...]
     handlers: dict[type, Handler]
+    fees: Fees | None = None
 
 
 def assemble() -> Modules:

@@ -23,8 +23,9 @@ from althing.ledger.quota import Quotas
 from althing.ledger.runtime import headers
 from althing.ledger.runtime.context import BlockContext, Context
 from althing.ledger.runtime.errors import HaltError, TxError
+from althing.ledger.runtime.fees import Fees
 from althing.ledger.runtime.gas import GasMeter, intrinsic
-from althing.ledger.runtime.overlay import Overlay
+from althing.ledger.runtime.overlay import Overlay, State
 from althing.ledger.runtime.replay import Location, Replay
 from althing.ledger.txcache import TxCache
 from althing.protocol.bundle import parse_bundle
@@ -170,6 +171,12 @@ class _Run:
         meter = GasMeter(body.gas_limit)
         ctx = Context(self._block, self._state, meter, frozenset(body.signers))
         code = ""
+        if body.fee:
+            assert self._modules.fees is not None, "admission refuses fees that nobody takes"
+            self._modules.fees.charge(
+                Context(self._block, self._state, GasMeter(_UNLIMITED), ctx.signers), body.payer, body.fee
+            )
+            self._state.keep()
         try:
             meter.charge(intrinsic(tx.size, len(tx.signatures)))
             for message in body.messages:
@@ -193,7 +200,7 @@ class _Run:
         payer = self._modules.identity.account(self._state, tx.transaction.payer)
         if payer is None:
             raise TxError("tx.unknown_account", "the payer has no account yet")
-        check_price(tx, self._parameters)
+        check_price(tx, self._parameters, self._modules.fees, self._state)
         self.quotas.check(payer.organisation, tx.size, tx.transaction.gas_limit)
         for key, signature in checks:
             if not self._signatures.take(key, signature):
@@ -225,16 +232,23 @@ def check_lifetime(tx: SignedTransaction, time_s: int, parameters: Parameters, *
         )
 
 
-def check_price(tx: SignedTransaction, parameters: Parameters) -> None:
-    """TxError when size, gas limit or fee are outside what the parameters allow."""
+def check_price(tx: SignedTransaction, parameters: Parameters, fees: Fees | None, state: State) -> None:
+    """TxError when size, gas limit or fee are outside what the parameters allow, or the payer cannot pay the fee."""
     body = tx.transaction
     if tx.size > parameters.tx_bytes_max:
         raise TxError("tx.too_large", f"a transaction has at most {parameters.tx_bytes_max} bytes on this chain")
     needed = intrinsic(tx.size, len(tx.signatures))
     if not needed <= body.gas_limit <= parameters.block_gas_max:
         raise TxError("tx.gas_limit", f"the gas limit is not between {needed} and {parameters.block_gas_max}")
+    if fees is None:
+        # Nobody would take it: whoever offers a fee believes in a rule that is not in force.
+        if body.fee:
+            raise TxError("tx.fee", "this chain takes no fees", hint="set the fee to 0")
+        return
     if body.fee < body.gas_limit * parameters.gas_price_min:
         raise TxError("tx.fee", "the fee is below gas limit × gas_price_min")
+    if body.fee:
+        fees.require(state, body.payer, body.fee)
 
 
 def current_versions(modules: Modules, app_version: int) -> Versions:

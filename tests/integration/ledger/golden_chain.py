@@ -168,8 +168,9 @@ def make() -> dict[str, Any]:
     chain.block(
         one(acme, SetAccountStatus(second.address, AccountStatus.CLOSED)),
         one([acme, bolt], SetOrganisation(bolt.address, None, None, Quota(1, 1))),
+        one([acme, bolt], SetOrganisation(bolt.address, None, None, Quota(16_384, 10**9))),
         one(second, anchor(1, (1, 4, 1), by=second)),
-        one(bolt, SetAttribute(bolt.address, "a", "b")),
+        one(bolt, *(SetAttribute(bolt.address, f"r{i}", "b" * 1000) for i in range(20))),
     )
     chain.block(seconds=4000)
     chain.block(one(gateway, anchor(3, (0, 7, 1))))

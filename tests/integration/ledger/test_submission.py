@@ -24,7 +24,7 @@ from althing.protocol.catalog import MessageBody
 from althing.protocol.errors import UnavailableError
 from althing.protocol.hashing import sha256
 from althing.protocol.messages.governance import SetParameters
-from althing.protocol.messages.identity import AccountStatus, SetAccountStatus, SetAttribute
+from althing.protocol.messages.identity import AccountKind, AccountStatus, CreateAccount, SetAccountStatus, SetAttribute
 from althing.protocol.receipt import Receipt
 from althing.protocol.transaction import Transaction, parse_transaction, sign_transaction
 from althing.testing.harness import Actor
@@ -281,7 +281,10 @@ def test_a_bundle_that_a_block_refuses_answers_every_sender(home: Home, clock: C
 
     async def work() -> None:
         async with running(home, clock) as (node, sender):
-            close = sender.sign(SetAccountStatus(node.address, AccountStatus.CLOSED))
+            spare = Actor.seeded("spare node")  # the last node could not be closed
+            address = sender.actor.address
+            create = CreateAccount(address, AccountKind.NODE, "spare", (), 1, (spare.public,))
+            close = sender.sign(create, SetAccountStatus(node.address, AccountStatus.CLOSED))
             later = [sender.sign() for _ in range(5)]
             first, *others = await asyncio.gather(submit(node, close), *(submit(node, data) for data in later))
             assert receipt(first[0]).ok

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from althing.ledger.app import Ledger
 from althing.ledger.query import LedgerView, find_transaction
-from althing.ledger.runtime.errors import NotFoundError
+from althing.ledger.runtime.errors import ModuleError, NotFoundError, TxError
 from althing.ledger.runtime.gas import intrinsic
 from althing.ledger.runtime.replay import BUCKET_S, Location
 from althing.protocol.codec import encode
@@ -284,21 +284,26 @@ def test_a_gas_limit_below_the_intrinsic_gas_is_refused(chain: LedgerHarness) ->
 
 
 def test_gas_and_fee_stay_within_the_parameters() -> None:
-    chain = LedgerHarness(parameters=replace(default_parameters(), block_gas_max=60_000_000, tx_bytes_max=2000))
+    chain = LedgerHarness(parameters=replace(default_parameters(), block_gas_max=60_000_000, tx_bytes_max=16_384))
     assert chain.block(chain.sign(chain.admin, note(chain), gas=60_000_000))[0].ok
     assert chain.block(chain.sign(chain.admin, note(chain), gas=60_000_001))[0].code == "tx.gas_limit"
-    large = [note(chain, "x" * 1000), note(chain, "y" * 1000)]
+    large = [note(chain, str(number) * 1000) for number in range(1, 10)] * 2
     assert chain.block(chain.sign(chain.admin, *large))[0].code == "tx.too_large"
 
 
-def test_a_fee_below_the_price_is_refused(town: Town) -> None:
+def test_rules_without_a_coin_neither_ask_for_a_fee_nor_take_one(town: Town) -> None:
     chain = town.chain
     present = default_parameters()
-    town.ok(chain.admin, SetParameters(sha256(present.to_bytes()).digest(), replace(present, gas_price_min=3)))
-    for fee, code in ((29_999, "tx.fee"), (30_000, "")):
-        body = replace(chain.transaction(chain.admin, note(chain), gas=10_000), fee=fee)
-        data = sign_transaction(body, [chain.admin.key], chain.genesis_hash)
-        assert chain.block(data)[0].code == code
+    asking = SetParameters(sha256(present.to_bytes()).digest(), replace(present, gas_price_min=1))
+    assert town.code(chain.admin, asking) == "governance.fees"
+    body = replace(chain.transaction(chain.admin, note(chain)), fee=1)
+    data = sign_transaction(body, [chain.admin.key], chain.genesis_hash)
+    (admitted,) = chain.ledger.admit([data], chain.time_s)
+    assert isinstance(admitted, TxError)
+    assert admitted.code == "tx.fee"
+    assert chain.block(data)[0].code == "tx.fee"
+    with pytest.raises(ModuleError, match=r"governance\.fees"):
+        LedgerHarness(parameters=replace(present, gas_price_min=1))
 
 
 # --- blocks and their state -------------------------------------------------------------------------------------------

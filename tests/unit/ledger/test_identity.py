@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from althing.ledger import authorisation
+from althing.ledger.modules.identity.state import REVOKED, Revocation
 from althing.protocol.address import key_id
+from althing.protocol.messages.devices import RegisterDevice
 from althing.protocol.messages.governance import SetOrganisation
 from althing.protocol.messages.identity import (
     AccountKind,
@@ -22,6 +24,7 @@ from althing.protocol.messages.identity import (
 )
 from althing.protocol.receipt import Receipt
 from althing.protocol.signatures import PrivateKey, Suite
+from althing.protocol.stateproof import PresenceProof, verify_presence
 from althing.protocol.transaction import Transaction, parse_transaction, sign_transaction
 from althing.testing.harness import Actor, LedgerHarness, seeded_key
 
@@ -314,6 +317,55 @@ def test_the_record_keeps_sixteen_keys_and_forgets_the_earliest_ended(town: Town
     assert all(entry.valid_to is None for entry in town.of(clerk).keys)
     assert town.code(present, rotate(clerk, add=keys[12:])) == "identity.keys"
     assert chain.height
+
+
+def test_a_compromised_key_stays_refused_when_its_record_forgets_it(town: Town) -> None:
+    chain, clerk = town.chain, town.clerk
+    town.ok(clerk, rotate(clerk, add=(public(KEYS[0]),), end=(kid(clerk.key),), compromised=True))
+    revoked = chain.time_s
+    present = Actor(KEYS[0], clerk.address)
+    for key in KEYS[1:17]:
+        town.ok(present, rotate(clerk, add=(public(key),), end=(kid(present.key),)))
+        present = Actor(key, clerk.address)
+    known = [entry.key for entry in town.of(clerk).keys]
+    assert clerk.public not in known
+    assert public(KEYS[0]) not in known
+    assert town.code(present, rotate(clerk, add=(clerk.public,))) == "identity.revoked_key"
+    town.ok(present, rotate(clerk, add=(public(KEYS[0]),)))  # ended in good order: it may come back
+    mark = town.view.prove(REVOKED.key(clerk.address + kid(clerk.key)))
+    assert mark.value == Revocation(clerk.public, revoked).to_bytes()
+    assert isinstance(mark.proof, PresenceProof)
+    verify_presence(town.view.root, mark.key, mark.value, mark.proof)
+    # The mark is this account's: nobody can spoil another's key by marking it in his own.
+    other = Actor.seeded("other")
+    town.ok(chain.admin, CreateAccount(chain.admin.address, AccountKind.PERSON, "other", (), 1, (other.public,)))
+    town.ok(other, rotate(other, add=(clerk.public,)))
+
+
+def test_an_account_has_a_bounded_number_of_registers(town: Town) -> None:
+    clerk = town.clerk
+    town.ok(clerk, *(SetAttribute(clerk.address, f"r{i}", "x") for i in range(64)))
+    assert town.code(clerk, SetAttribute(clerk.address, "r64", "x")) == "identity.attributes"
+    town.ok(clerk, SetAttribute(clerk.address, "r63", "y"), SetAttribute(clerk.address, "r0", None))
+    town.ok(clerk, SetAttribute(clerk.address, "r0", None), SetAttribute(clerk.address, "r64", "x"))
+    assert len(town.view.attributes(clerk.address)) == 64
+    assert town.code(clerk, SetAttribute(clerk.address, "r0", "x")) == "identity.attributes"
+
+
+def test_nobody_is_an_organisation_by_naming_himself_one(town: Town) -> None:
+    """A person's own address, named as the organisation, gives no rights: not to register, not to make accounts."""
+    clerk = town.clerk
+    helper = Actor.seeded("helper")
+    account = CreateAccount(clerk.address, AccountKind.GATEWAY, "mine", (), 1, (helper.public,))
+    assert town.code(clerk, account) == "auth.organisation"
+    assert town.code(clerk, RegisterDevice("mine", clerk.address, None, None, ())) == "auth.organisation"
+
+
+def test_checking_keys_costs_gas(town: Town) -> None:
+    clerk = town.clerk
+    few = town.ok(clerk, rotate(clerk, add=tuple(map(public, KEYS[:1])))).gas_used
+    many = town.ok(clerk, rotate(clerk, add=tuple(map(public, KEYS[1:11])))).gas_used
+    assert many - few > 9 * 700
 
 
 def test_a_key_ended_in_a_transaction_is_unknown_to_the_next_of_the_bundle(town: Town) -> None:

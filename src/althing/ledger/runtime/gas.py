@@ -6,11 +6,12 @@ from typing import Final
 
 from althing.ledger.runtime.errors import OutOfGasError
 
-__all__ = ["BASE", "PER_LOG_APPEND", "PER_READ", "PER_WRITE", "GasMeter", "intrinsic"]
+__all__ = ["BASE", "PER_BYTE", "PER_KEY", "PER_LOG_APPEND", "PER_READ", "PER_WRITE", "GasMeter", "intrinsic"]
 
 BASE: Final = 500  # parsing, replay check, receipt
 PER_BYTE: Final = 2  # bytes travel, are hashed and kept by every node
 PER_SIGNATURE: Final = 700
+PER_KEY: Final = 700  # a key's check is a point decompressed, as in a signature's
 PER_READ: Final = 30
 PER_WRITE: Final = 300  # a path of the state tree
 PER_LOG_APPEND: Final = 300  # reads the log's frontier, writes the entry and the nodes it completes

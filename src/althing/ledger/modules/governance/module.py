@@ -23,13 +23,16 @@ from althing.ledger.runtime.errors import ModuleError
 from althing.ledger.runtime.module import Handler, Migration
 from althing.ledger.runtime.overlay import State
 from althing.protocol.hashing import sha256
+from althing.protocol.limits import TX_SIGNATURES_MAX, TX_SIGNERS_MAX
 from althing.protocol.messages.governance import (
+    ORGANISATIONS_MAX,
     VALIDATORS_MAX,
     AdmitOrganisation,
     Genesis,
     GenesisOrganisation,
     Organisation,
     Parameters,
+    Quota,
     ScheduleUpgrade,
     SetOrganisation,
     SetParameters,
@@ -37,10 +40,13 @@ from althing.protocol.messages.governance import (
     Upgrade,
     Validator,
 )
-from althing.protocol.messages.identity import AccountKind
-from althing.protocol.signatures import Suite, check_public_key
+from althing.protocol.messages.identity import AccountKind, Key
+from althing.protocol.signatures import Suite
 
 __all__ = ["GovernanceModule"]
+
+# A decision must remain possible: its transaction, signed by all it needs, and the bundle that carries it.
+DECISION: Final = Quota(bytes=16_384, gas=1_000_000)
 
 UPGRADE_NOTICE_BLOCKS: Final = 2  # validator updates and consensus parameters need two heights to take effect
 
@@ -51,7 +57,8 @@ class GovernanceModule:
     name: Final = "governance"
     version: Final = 1
 
-    def __init__(self) -> None:
+    def __init__(self, *, fees: bool = False) -> None:
+        self._fees = fees  # whether a fee can be charged
         self.accounts: Accounts  # wired by assembly: identity and governance need each other
         self.handlers: Mapping[type, Handler] = {
             AdmitOrganisation: self._admit,
@@ -67,14 +74,11 @@ class GovernanceModule:
         ctx.put(PARAMETERS, b"", genesis.parameters)
         for founder in genesis.organisations:
             self._add(ctx, founder)
-        governors = sum(founder.governor for founder in genesis.organisations)
-        if governors < genesis.parameters.governors_threshold:
-            raise ModuleError("governance.threshold", "genesis has fewer governors than must sign")
         for validator in genesis.validators:
             owner = NAMES.get(ctx.state, validator.organisation.encode("ascii"))
             if owner is None:
                 raise ModuleError("governance.validator", "a genesis validator names an unknown organisation")
-            check_public_key(Suite.ED25519, validator.public)
+            self.accounts.check_keys(ctx, (Key(Suite.ED25519, validator.public),))
             if VALIDATORS.get(ctx.state, validator.public) is not None:
                 raise ModuleError("governance.validator", "genesis names a validator twice")
             ctx.put(VALIDATORS, validator.public, Validator(validator.public, validator.power, owner.organisation))
@@ -92,6 +96,8 @@ class GovernanceModule:
                 threshold=1,
                 keys=(node.key,),
             )
+        self._check_fees(genesis.parameters)
+        self.require_operable(ctx)
 
     # --- offered to other modules and to admission ---------------------------------------------------------------
 
@@ -110,6 +116,47 @@ class GovernanceModule:
     def upgrade(self, state: State) -> Upgrade | None:
         return UPGRADE.get(state, b"")
 
+    def require_operable(self, ctx: Context) -> None:
+        """Refuse a change that locks the governors out: whatever they decide needs a transaction and a bundle.
+
+        1. As many governors are active as must sign, and a transaction has room for them and for their signatures.
+        2. Each active governor could pay for a decision.
+        3. Some active organisation has an active node and quota left for a bundle.
+        """
+        parameters = self.parameters(ctx.state)
+        needed = parameters.governors_threshold
+        thresholds = []
+        bundled = False
+        for address, member in ctx.scan(ORGANISATIONS):
+            if member.suspended:
+                continue
+            pays = member.quota.bytes >= DECISION.bytes and member.quota.gas >= DECISION.gas
+            if member.governor:
+                if not pays:  # 2
+                    raise ModuleError(
+                        "governance.quota",
+                        f"governor {member.name} could not pay for a decision",
+                        hint=f"a governor's quota is at least {DECISION.bytes} bytes and {DECISION.gas} gas",
+                    )
+                account = self.accounts.account(ctx.state, address)
+                assert account is not None, "a member has an account"
+                thresholds.append(account.threshold)
+            bundled = bundled or (pays and self.accounts.active_nodes(ctx, address) > 0)
+        if not bundled:  # 3
+            raise ModuleError(
+                "governance.last_node", "no active node of an active organisation with quota would remain"
+            )
+        if len(thresholds) < needed:  # 1
+            raise ModuleError("governance.threshold", f"{len(thresholds)} governors would remain, {needed} must sign")
+        if needed > TX_SIGNERS_MAX or sum(sorted(thresholds)[:needed]) > TX_SIGNATURES_MAX:
+            raise ModuleError(
+                "governance.threshold",
+                f"{needed} governors could not sign one transaction",
+                hint=f"it takes {TX_SIGNERS_MAX} signers and {TX_SIGNATURES_MAX} signatures",
+            )
+        if parameters.tx_bytes_max < DECISION.bytes:
+            raise ModuleError("governance.parameters", f"a decision needs tx_bytes_max ≥ {DECISION.bytes}")
+
     # --- handlers -------------------------------------------------------------------------------------------------
 
     def _require_governors(self, ctx: Context) -> None:
@@ -122,6 +169,10 @@ class GovernanceModule:
             raise ModuleError(
                 "auth.governors", f"{signing} governors signed, {needed} must", hint="collect more signatures"
             )
+
+    def _check_fees(self, parameters: Parameters) -> None:
+        if parameters.gas_price_min and not self._fees:
+            raise ModuleError("governance.fees", "these rules have nothing to pay fees in", hint="gas_price_min is 0")
 
     def _add(self, ctx: Context, founder: GenesisOrganisation) -> None:
         own = founder.name.encode("ascii")
@@ -144,7 +195,10 @@ class GovernanceModule:
 
     def _admit(self, ctx: Context, message: AdmitOrganisation) -> None:
         self._require_governors(ctx)
+        if sum(1 for _ in ctx.scan(ORGANISATIONS)) >= ORGANISATIONS_MAX:
+            raise ModuleError("governance.organisations", f"there are at most {ORGANISATIONS_MAX} organisations")
         self._add(ctx, message.organisation)
+        self.require_operable(ctx)
 
     def _set_organisation(self, ctx: Context, message: SetOrganisation) -> None:
         self._require_governors(ctx)
@@ -158,25 +212,22 @@ class GovernanceModule:
         if message.quota is not None:
             member = replace(member, quota=message.quota)
         ctx.put(ORGANISATIONS, message.organisation, member)
-        left = sum(m.governor and not m.suspended for _, m in ctx.scan(ORGANISATIONS))
-        if left < self.parameters(ctx.state).governors_threshold:
-            raise ModuleError("governance.threshold", "fewer governors would remain than must sign")
+        self.require_operable(ctx)
         ctx.emit("governance.organisation", message.organisation)
 
     def _set_parameters(self, ctx: Context, message: SetParameters) -> None:
         self._require_governors(ctx)
         if sha256(self.parameters(ctx.state).to_bytes()) != message.replaces:
             raise ModuleError("governance.crossed", "the parameters have changed since", hint="read them again")
-        governors = sum(m.governor and not m.suspended for _, m in ctx.scan(ORGANISATIONS))
-        if governors < message.parameters.governors_threshold:
-            raise ModuleError("governance.threshold", "there are fewer governors than would have to sign")
+        self._check_fees(message.parameters)
         ctx.put(PARAMETERS, b"", message.parameters)
+        self.require_operable(ctx)
         ctx.emit("governance.parameters")
 
     def _set_validator(self, ctx: Context, message: SetValidator) -> None:
         self._require_governors(ctx)
         wanted = message.validator
-        check_public_key(Suite.ED25519, wanted.public)
+        self.accounts.check_keys(ctx, (Key(Suite.ED25519, wanted.public),))
         if ctx.get(ORGANISATIONS, wanted.organisation) is None:
             raise ModuleError("governance.unknown", "the validator's organisation is not a member")
         present = ctx.get(VALIDATORS, wanted.public)

@@ -5,13 +5,24 @@ from __future__ import annotations
 from typing import Protocol
 
 from althing.ledger.runtime.context import Context
-from althing.protocol.messages.identity import AccountKind, Key, Role
+from althing.ledger.runtime.overlay import State
+from althing.protocol.messages.identity import Account, AccountKind, Key, Role
 
 __all__ = ["Accounts"]
 
 
 class Accounts(Protocol):
-    """Making accounts (`identity`)."""
+    """Accounts and the nodes among them (`identity`)."""
+
+    def account(self, state: State, address: bytes) -> Account | None: ...
+
+    def active_nodes(self, ctx: Context, organisation: bytes) -> int:
+        """How many active accounts of kind node an organisation has."""
+        ...
+
+    def check_keys(self, ctx: Context, keys: tuple[Key, ...]) -> None:
+        """Refuse weak keys and two of one key id."""
+        ...
 
     def create(
         self,

@@ -7,13 +7,23 @@ from dataclasses import replace
 from typing import Final
 
 from althing.ledger.modules.identity.needs import Organisations
-from althing.ledger.modules.identity.state import ACCOUNTS, ATTRIBUTES, Attribute
+from althing.ledger.modules.identity.state import (
+    ACCOUNTS,
+    ATTRIBUTE_COUNTS,
+    ATTRIBUTES,
+    NODES,
+    REVOKED,
+    Attribute,
+    Count,
+    Revocation,
+)
 from althing.ledger.runtime.context import Context
 from althing.ledger.runtime.errors import ModuleError
+from althing.ledger.runtime.gas import PER_KEY
 from althing.ledger.runtime.module import Handler, Migration
 from althing.ledger.runtime.overlay import State
 from althing.protocol.address import format_address, key_id
-from althing.protocol.limits import ACCOUNT_KEYS_MAX
+from althing.protocol.limits import ACCOUNT_KEYS_MAX, ATTRIBUTES_MAX
 from althing.protocol.messages.governance import Genesis
 from althing.protocol.messages.identity import (
     Account,
@@ -76,10 +86,12 @@ class IdentityModule:
             raise ModuleError("identity.exists", f"there is an account {format_address(address)} already")
         if threshold > len(keys) or (keys and threshold < 1):
             raise ModuleError("identity.threshold", "the threshold is between 1 and the number of keys")
-        _check_keys(keys)
+        self.check_keys(ctx, keys)
         entries = tuple(KeyEntry(key, ctx.block.time_s, None, None) for key in keys)
         account = Account(1, kind, organisation, name, AccountStatus.ACTIVE, threshold, roles, entries)
         ctx.put(ACCOUNTS, address, account)
+        if kind == AccountKind.NODE:
+            self._count_nodes(ctx, organisation, 1)
         ctx.emit("identity.created", address, int(kind), organisation, name)
 
     def close(self, ctx: Context, address: bytes, status: AccountStatus) -> None:
@@ -89,13 +101,28 @@ class IdentityModule:
         ctx.put(ACCOUNTS, address, replace(account, status=status))
         ctx.emit("identity.status", address, int(status))
 
+    def active_nodes(self, ctx: Context, organisation: bytes) -> int:
+        found = ctx.get(NODES, organisation)
+        return 0 if found is None else found.value
+
+    def check_keys(self, ctx: Context, keys: tuple[Key, ...]) -> None:
+        """Refuse weak keys (`key.*`), and two of one key id: signatures would be ambiguous."""
+        seen = set()
+        for key in keys:
+            ctx.gas.charge(PER_KEY)
+            key.check()
+            seen.add(key_id(key.suite, key.public))
+        if len(seen) != len(keys):
+            raise ModuleError("identity.duplicate_key", "a key is named twice")
+
     def authorised(self, ctx: Context, organisation: bytes, role: Role) -> bool:
         """True when a signer may act for the organisation: its own account, or one of its accounts with the role."""
-        if organisation in ctx.signers:
-            return True
         for signer in sorted(ctx.signers):
             account = ctx.get(ACCOUNTS, signer)
-            if account is not None and account.organisation == organisation and {Role.ADMIN, role} & {*account.roles}:
+            if account is None or account.organisation != organisation:
+                continue
+            # A person whose own address is named as the organisation must not pass for one.
+            if account.kind == AccountKind.ORGANISATION or {Role.ADMIN, role} & {*account.roles}:
                 return True
         return False
 
@@ -135,7 +162,7 @@ class IdentityModule:
                 raise ModuleError("auth.account", "only the organisation's own account changes its keys")
         else:
             self._require_self_or_admin(ctx, message.account, account)
-        _check_keys(message.add)
+        self.check_keys(ctx, message.add)
         now = ctx.block.time_s
         valid_from = now if message.valid_from is None else message.valid_from
         if valid_from < now:
@@ -145,6 +172,9 @@ class IdentityModule:
             raise ModuleError("identity.unknown_key", "a key to end is not in the account's record")
         if any(key_id(key.suite, key.public) in known for key in message.add):
             raise ModuleError("identity.known_key", "a key to add is in the account's record already")
+        for key in message.add:
+            if ctx.get(REVOKED, message.account + key_id(key.suite, key.public)) is not None:
+                raise ModuleError("identity.revoked_key", "a key to add was compromised in this account before")
         entries = []
         for entry in account.keys:
             if key_id(entry.key.suite, entry.key.public) in message.end:
@@ -156,13 +186,19 @@ class IdentityModule:
             entries.append(entry)
         entries += [KeyEntry(key, valid_from, None, None) for key in message.add]
         if len(entries) > ACCOUNT_KEYS_MAX:
-            entries = _forget_oldest_ended(entries, now)
+            entries, forgotten = _forget_oldest_ended(entries, now)
+            for entry in forgotten:
+                if entry.revoked_at is not None:
+                    kid = key_id(entry.key.suite, entry.key.public)
+                    ctx.put(REVOKED, message.account + kid, Revocation(entry.key, entry.revoked_at))
         threshold = account.threshold if message.threshold is None else message.threshold
         # Keys that become valid later do not count: until then nobody could sign, and perhaps never.
         lasting = sum(entry.valid_to is None and entry.active_at(now) for entry in entries)
         if not 1 <= threshold <= lasting:
             raise ModuleError("identity.threshold", "fewer keys would remain than the threshold asks for")
         ctx.put(ACCOUNTS, message.account, replace(account, keys=tuple(entries), threshold=threshold))
+        if account.kind == AccountKind.ORGANISATION and threshold != account.threshold:
+            self._organisations.require_operable(ctx)
         ctx.emit("identity.keys", message.account, len(message.add), len(message.end))
 
     def _set_status(self, ctx: Context, message: SetAccountStatus) -> None:
@@ -176,14 +212,27 @@ class IdentityModule:
         else:
             self.require(ctx, account.organisation, Role.ADMIN)
         ctx.put(ACCOUNTS, message.account, replace(account, status=message.status))
+        if account.kind == AccountKind.NODE:
+            active = AccountStatus.ACTIVE
+            self._count_nodes(ctx, account.organisation, (message.status == active) - (account.status == active))
+            if message.status != active:
+                self._organisations.require_operable(ctx)
         ctx.emit("identity.status", message.account, int(message.status))
 
     def _set_attribute(self, ctx: Context, message: SetAttribute) -> None:
         if message.account not in ctx.signers:
             raise ModuleError("auth.account", "only the account itself writes its registers")
         own = message.account + message.name.encode("ascii")
+        present = ctx.get(ATTRIBUTES, own) is not None
+        if present != (message.value is not None):
+            found = ctx.get(ATTRIBUTE_COUNTS, message.account)
+            count = (0 if found is None else found.value) + (-1 if present else 1)
+            # A DID document lists them all.
+            if count > ATTRIBUTES_MAX:
+                raise ModuleError("identity.attributes", f"an account has at most {ATTRIBUTES_MAX} registers")
+            ctx.put(ATTRIBUTE_COUNTS, message.account, Count(count))
         if message.value is None:
-            if ctx.get(ATTRIBUTES, own) is not None:
+            if present:
                 ctx.delete(ATTRIBUTES, own)
         else:
             ctx.put(ATTRIBUTES, own, Attribute(message.value))
@@ -195,27 +244,24 @@ class IdentityModule:
             raise ModuleError("identity.unknown", f"there is no account {format_address(address)}")
         return account
 
+    def _count_nodes(self, ctx: Context, organisation: bytes, change: int) -> None:
+        if change:
+            ctx.put(NODES, organisation, Count(self.active_nodes(ctx, organisation) + change))
+
     def _require_self_or_admin(self, ctx: Context, address: bytes, account: Account) -> None:
         if address not in ctx.signers:
             self.require(ctx, account.organisation, Role.ADMIN)
 
 
-def _check_keys(keys: tuple[Key, ...]) -> None:
-    seen = set()
-    for key in keys:
-        key.check()
-        # A key id names one key of an account: two keys of one id would make signatures ambiguous.
-        seen.add(key_id(key.suite, key.public))
-    if len(seen) != len(keys):
-        raise ModuleError("identity.duplicate_key", "a key is named twice")
-
-
-def _forget_oldest_ended(entries: list[KeyEntry], now: int) -> list[KeyEntry]:
+def _forget_oldest_ended(entries: list[KeyEntry], now: int) -> tuple[list[KeyEntry], list[KeyEntry]]:
     # The record is bounded because every proof carries it. Only keys that ended may leave, the earliest first;
-    # proofs of what they signed are then made against an older state.
+    # proofs of what they signed are then made against an older state. Returns who stays and who leaves.
     ended = sorted((e.valid_to, i) for i, e in enumerate(entries) if e.valid_to is not None and e.valid_to <= now)
     excess = len(entries) - ACCOUNT_KEYS_MAX
     if len(ended) < excess:
         raise ModuleError("identity.keys", f"an account has at most {ACCOUNT_KEYS_MAX} keys", hint="end some first")
     leaving = {index for _, index in ended[:excess]}
-    return [entry for index, entry in enumerate(entries) if index not in leaving]
+    return (
+        [entry for index, entry in enumerate(entries) if index not in leaving],
+        [entry for index, entry in enumerate(entries) if index in leaving],
+    )

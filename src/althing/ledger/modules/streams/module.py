@@ -21,7 +21,7 @@ from althing.ledger.modules.streams.state import (
 from althing.ledger.runtime import logs
 from althing.ledger.runtime.context import Context
 from althing.ledger.runtime.errors import ModuleError
-from althing.ledger.runtime.gas import PER_LOG_APPEND
+from althing.ledger.runtime.gas import PER_BYTE, PER_LOG_APPEND
 from althing.ledger.runtime.module import Handler, Migration
 from althing.protocol.address import is_name
 from althing.protocol.hashing import sha256
@@ -88,12 +88,11 @@ class StreamsModule:
             schema=message.schema,
             defined_at=ctx.block.time_s,
         )
-        _check_size(definition)
         own = own_number(count.value)
         ctx.put(COUNT, b"", Number(count.value + 1))
         ctx.put(NUMBERS, path.encode("ascii"), Number(count.value))
         ctx.put(DEFINITIONS, own, definition)
-        ctx.put(HEADS, own, StreamHead(0, 0, EMPTY_ROOT, sha256(definition.to_bytes())))
+        ctx.put(HEADS, own, StreamHead(0, 0, EMPTY_ROOT, _hash(ctx, definition)))
         ctx.emit("streams.defined", count.value, path, message.gateway)
 
     def _update(self, ctx: Context, message: UpdateStream) -> None:
@@ -102,7 +101,6 @@ class StreamsModule:
         own = own_number(definition.id)
         ctx.put(SCHEMAS, own + definition.schema_version.to_bytes(4, "big"), definition)
         changed = replace(definition, schema=message.schema, schema_version=definition.schema_version + 1)
-        _check_size(changed)
         self._redefine(ctx, changed)
         ctx.emit("streams.updated", definition.id, changed.schema_version)
 
@@ -203,7 +201,7 @@ class StreamsModule:
         head = ctx.get(HEADS, own)
         assert head is not None
         ctx.put(DEFINITIONS, own, definition)
-        ctx.put(HEADS, own, replace(head, definition_hash=sha256(definition.to_bytes())))
+        ctx.put(HEADS, own, replace(head, definition_hash=_hash(ctx, definition)))
 
     def _check_gateway(self, ctx: Context, gateway: bytes) -> None:
         account = self._accounts.account(ctx.state, gateway)
@@ -211,10 +209,14 @@ class StreamsModule:
             raise ModuleError("streams.gateway", "the gateway has no gateway account", hint="create it first")
 
 
-def _check_size(definition: StreamDefinition) -> None:
+def _hash(ctx: Context, definition: StreamDefinition) -> bytes:
+    data = definition.to_bytes()
+    # A short message can have a long definition encoded and hashed again: it pays for that by the byte.
+    ctx.gas.charge(PER_BYTE * len(data))
     # Every proof carries the definition, and its form bounds it.
-    if len(definition.to_bytes()) > DEFINITION_BYTES_MAX:
+    if len(data) > DEFINITION_BYTES_MAX:
         raise ModuleError("streams.too_large", f"a stream's definition has at most {DEFINITION_BYTES_MAX} bytes")
+    return sha256(data)
 
 
 def _is_path(path: str) -> bool:
