@@ -44,7 +44,9 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "tx.gas_limit": Meaning(
         "the gas limit is below what bytes and signatures cost, or beyond a block's", "choose another limit"
     ),
-    "tx.fee": Meaning("the fee is below gas limit × least price", "offer more"),
+    "tx.fee": Meaning(
+        "nothing takes fees here, or the fee is below gas limit × least price", "set the fee to 0, or offer more"
+    ),
     "tx.signature": Meaning("a signature does not verify", "signed for this chain?"),
     "tx.pending": Meaning("the transaction was not in a block yet when the time ran out", "ask for it by its id"),
     "quota.bytes": Meaning(
@@ -72,10 +74,21 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "auth.gateway": Meaning("an anchor is not signed by its gateway"),
     "governance.name_taken": Meaning("an organisation has this name", "choose another name"),
     "governance.unknown": Meaning("there is no such organisation"),
-    "governance.threshold": Meaning("fewer governors than must sign would remain, or be there"),
+    "governance.threshold": Meaning(
+        "fewer governors than must sign would remain, or so many could not sign one transaction"
+    ),
     "governance.crossed": Meaning("the parameters have changed since", "read them again"),
     "governance.validator": Meaning("there is no such validator; in genesis: it is of an unknown organisation"),
     "governance.last_validator": Meaning("the last validator cannot be removed", "add another one first"),
+    "governance.quota": Meaning(
+        "a governor would have no quota left for a decision", "at least 16,384 bytes and 1,000,000 gas"
+    ),
+    "governance.last_node": Meaning(
+        "no active node with quota would remain to bundle anything", "make another one first"
+    ),
+    "governance.organisations": Meaning("there are 1,000 organisations"),
+    "governance.parameters": Meaning("the parameters leave no room for a decision", "tx_bytes_max is at least 16,384"),
+    "governance.fees": Meaning("the rules in force have nothing to pay fees in", "gas_price_min is 0"),
     "governance.validators": Meaning("there are 100 validators", "remove one first"),
     "governance.node": Meaning("a node of genesis names an unknown organisation"),
     "governance.upgrade": Meaning("no upgrade is scheduled, the notice is too short, or the rules are not newer"),
@@ -86,6 +99,10 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "identity.threshold": Meaning("the threshold is below 1, or beyond the keys that could sign"),
     "identity.duplicate_key": Meaning("a key is named twice"),
     "identity.known_key": Meaning("the key is in the record already", "make a new key: `althing key new`"),
+    "identity.revoked_key": Meaning(
+        "the key was compromised in this account before", "make a new key: `althing key new`"
+    ),
+    "identity.attributes": Meaning("the account would have more than 64 registers", "remove some"),
     "identity.unknown_key": Meaning("the key to end is not in the record"),
     "identity.valid_from": Meaning("a key cannot become valid in the past"),
     "identity.keys": Meaning("the record would have more than 16 keys, and too few have ended", "end some first"),
