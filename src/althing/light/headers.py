@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from althing.light.errors import ExpiredError, InvalidHeaderError, LightError, NotEnoughTrustError
 from althing.protocol.block import BlockIdFlag, Commit, Header, SignedHeader, Timestamp, ValidatorSet
-from althing.protocol.errors import AlthingError
 from althing.protocol.signatures import Suite, verify
 
 __all__ = [
@@ -22,18 +22,6 @@ __all__ = [
     "verify_commit",
     "verify_skipping",
 ]
-
-
-class LightError(AlthingError):
-    """A header cannot be trusted. Codes:
-
-    light.chain, light.height, light.time, light.expired, light.future: the header does not fit the trusted one;
-    light.validators: a validator set is not the one a header names; light.commit: the commit is not for the header or
-    not in canonical form; light.signature: a signature does not verify; light.quorum: two thirds did not sign;
-    light.trust: too few of the trusted validators signed (try a header in between).
-    """
-
-    http_status = 502
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +63,13 @@ def verify_commit(chain_id: str, header: Header, commit: Commit, validators: Val
             continue
         message = commit.sign_bytes(chain_id, index)
         if not verify(Suite.ED25519, validator.public_key, message, entry.signature):  # 3
-            raise LightError("light.signature", f"the signature of validator {entry.address.hex()} does not verify")
+            raise InvalidHeaderError(
+                "light.signature", f"the signature of validator {entry.address.hex()} does not verify"
+            )
         if entry.flag is BlockIdFlag.COMMIT:
             signed += validator.power
     if 3 * signed <= 2 * validators.total_power:  # 4
-        raise LightError(
+        raise InvalidHeaderError(
             "light.quorum", f"{signed} of {validators.total_power} power signed, more than two thirds must"
         )
 
@@ -94,12 +84,14 @@ def verify_adjacent(
     """`untrusted` is the successor of `trusted` (`light.VerifyAdjacent`); `validators` are those of `untrusted`."""
     header = untrusted.header
     if header.height != trusted.height + 1:
-        raise LightError("light.height", f"height {header.height} does not follow {trusted.height}")
+        raise InvalidHeaderError("light.height", f"height {header.height} does not follow {trusted.height}")
     _check_progress(trusted, header, freshness)
     if header.validators_hash != trusted.next_validators_hash:
-        raise LightError("light.validators", "the header's validators are not those the trusted header announces")
+        raise InvalidHeaderError(
+            "light.validators", "the header's validators are not those the trusted header announces"
+        )
     if header.last_block_id.hash != trusted.hash():
-        raise LightError("light.chain", "the header does not name the trusted header as its predecessor")
+        raise InvalidHeaderError("light.chain", "the header does not name the trusted header as its predecessor")
     verify_commit(trusted.chain_id, header, untrusted.commit, validators)
 
 
@@ -118,9 +110,11 @@ def verify_skipping(
     """
     header = untrusted.header
     if header.height <= trusted.height + 1:
-        raise LightError("light.height", f"height {header.height} is not beyond the successor of {trusted.height}")
+        raise InvalidHeaderError(
+            "light.height", f"height {header.height} is not beyond the successor of {trusted.height}"
+        )
     if trusted_validators.hash() not in (trusted.validators_hash, trusted.next_validators_hash):
-        raise LightError("light.validators", "the trusted validators are not those the trusted header names")
+        raise InvalidHeaderError("light.validators", "the trusted validators are not those the trusted header names")
     _check_progress(trusted, header, freshness)
     _check_header(trusted.chain_id, header, validators)
     _check_commit_form(header, untrusted.commit, validators)
@@ -128,41 +122,41 @@ def verify_skipping(
     entries = zip(untrusted.commit.signatures, validators.validators, strict=True)
     signed = sum(by_key.get(v.public_key, 0) for entry, v in entries if entry.flag is BlockIdFlag.COMMIT)
     if signed * trust_level.denominator <= trusted_validators.total_power * trust_level.numerator:
-        raise LightError(
-            "light.trust",
-            f"{signed} of {trusted_validators.total_power} trusted power signed, too little to skip to {header.height}",
-            hint="verify a header in between first",
+        raise NotEnoughTrustError(
+            f"{signed} of {trusted_validators.total_power} trusted power signed, too little to skip to {header.height}"
         )
     verify_commit(trusted.chain_id, header, untrusted.commit, validators)
 
 
 def _check_progress(trusted: Header, header: Header, freshness: Freshness | None) -> None:
     if header.chain_id != trusted.chain_id:
-        raise LightError("light.chain", f"the header is of chain {header.chain_id!r}, not {trusted.chain_id!r}")
+        raise InvalidHeaderError("light.chain", f"the header is of chain {header.chain_id!r}, not {trusted.chain_id!r}")
     if header.time <= trusted.time:
-        raise LightError("light.time", "the header's time is not after the trusted header's")
+        raise InvalidHeaderError("light.time", "the header's time is not after the trusted header's")
     if freshness is None:
         return
     if trusted.time.ns + freshness.trusting_period_ns <= freshness.now.ns:
-        raise LightError("light.expired", "the trusting period of the trusted header is over")
+        raise ExpiredError("the trusting period of the trusted header is over")
     if header.time.ns >= freshness.now.ns + freshness.clock_drift_ns:
-        raise LightError("light.future", "the header's time is in the future")
+        raise InvalidHeaderError("light.future", "the header's time is in the future")
 
 
 def _check_header(chain_id: str, header: Header, validators: ValidatorSet) -> None:
     if header.chain_id != chain_id:
-        raise LightError("light.chain", f"the header is of chain {header.chain_id!r}, not {chain_id!r}")
+        raise InvalidHeaderError("light.chain", f"the header is of chain {header.chain_id!r}, not {chain_id!r}")
     if header.validators_hash != validators.hash():
-        raise LightError("light.validators", "the validators are not those the header names")
+        raise InvalidHeaderError("light.validators", "the validators are not those the header names")
 
 
 def _check_commit_form(header: Header, commit: Commit, validators: ValidatorSet) -> None:
     if commit.height != header.height:
-        raise LightError("light.commit", f"the commit is for height {commit.height}, not {header.height}")
+        raise InvalidHeaderError("light.commit", f"the commit is for height {commit.height}, not {header.height}")
     if commit.block_id.hash != header.hash():
-        raise LightError("light.commit", "the commit is for another block")
+        raise InvalidHeaderError("light.commit", "the commit is for another block")
     if len(commit.signatures) != len(validators.validators):
-        raise LightError("light.commit", "the commit does not list one precommit per validator")
+        raise InvalidHeaderError("light.commit", "the commit does not list one precommit per validator")
     for entry, validator in zip(commit.signatures, validators.validators, strict=True):
         if entry.flag is not BlockIdFlag.ABSENT and entry.address != validator.address:
-            raise LightError("light.commit", "the commit does not list its precommits in the order of the validators")
+            raise InvalidHeaderError(
+                "light.commit", "the commit does not list its precommits in the order of the validators"
+            )

@@ -43,6 +43,8 @@ func writeVectors(dir string) error {
 		{"results", "Hash of transaction results.", resultVectors},
 		{"params", "Hash of consensus parameters.", paramVectors},
 		{"light", "What the light client accepts after a trusted header.", lightVectors},
+		{"chains", "Chains in the JSON of its RPC, and the heights its light client asks for.", chainVectors},
+		{"attacks", "Two histories of a chain, and the evidence its light client reports.", attackVectors},
 	}
 	for _, file := range files {
 		cases, err := file.build()

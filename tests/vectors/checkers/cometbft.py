@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
-from althing.light.headers import Freshness, LightError, TrustLevel, verify_adjacent, verify_skipping
+from althing.light.blocks import LightBlock
+from althing.light.detection import attack_of, examine, make_evidence
+from althing.light.errors import ExpiredError, InvalidHeaderError, LightError, NotEnoughTrustError
+from althing.light.following import follow_back, follow_by_skipping, follow_each
+from althing.light.headers import Freshness, TrustLevel, verify_adjacent, verify_commit, verify_skipping
+from althing.light.verification import verify, verify_first
 from althing.protocol.block import (
     Block,
     BlockId,
@@ -24,8 +30,17 @@ from althing.protocol.block import (
     median_time,
     results_hash,
 )
+from althing.protocol.block.evidence import LightClientAttackEvidence
+from althing.protocol.block.jsonform import (
+    json_of_signed_header,
+    json_of_validators,
+    signed_header_of_json,
+    time_of_json,
+    validators_of_json,
+)
 
 Case = dict[str, Any]
+T = TypeVar("T")
 
 
 def check(case: Case) -> None:
@@ -113,6 +128,90 @@ def _light(case: Case) -> None:
         accepted = False
     # What is marked `stricter` CometBFT accepts: a bad signature that is not needed, a predecessor it does not look at.
     assert accepted == (case["accepted"] and not case["stricter"])
+    _light_online(case, trusted, LightBlock(untrusted, validators), freshness)
+
+
+def _light_online(case: Case, trusted: Header, untrusted: LightBlock, freshness: Freshness) -> None:
+    """The light client decides as CometBFT's, and for the same reason."""
+    reason = ""
+    try:
+        verify(trusted, _validators(case["trusted_validators"]), untrusted, freshness, TrustLevel(*case["trust"]))
+    except NotEnoughTrustError:
+        reason = "cant trust new val set"
+    except ExpiredError:
+        reason = "old header has expired"
+    except InvalidHeaderError as error:
+        # This one CometBFT reports without a class of its own.
+        reason = "expected old header next validators" if "announces" in error.message else "invalid header"
+    said = case["cometbft_says"]
+    assert (reason == "") == case["accepted"]
+    assert said.startswith(reason)
+
+
+def _chains(case: Case) -> None:
+    """One by one, by bisection with CometBFT's own questions, and backwards to the same headers."""
+    blocks = _light_blocks(case["blocks"])
+    first, last = blocks[min(blocks)], blocks[max(blocks)]
+    freshness = Freshness(time_of_json(case["now"]), case["trusting_period_ns"], case["clock_drift_ns"])
+    verify_first(case["chain_id"], first)
+    assert case["asked"][0] == last.height
+    asked: list[int] = []
+    trace = _drive(follow_by_skipping(first, last, freshness, TrustLevel(*case["trust"])), blocks, asked)
+    assert asked == case["asked"][1:]
+    assert [block.height for block in trace] == sorted({first.height, *asked, last.height})
+    assert _drive(follow_each(first, last, freshness), blocks, []) == tuple(blocks.values())
+    assert _drive(follow_back(last, first), blocks, []) == tuple(reversed(blocks.values()))
+    for described, block in zip(case["blocks"], blocks.values(), strict=True):
+        assert json_of_signed_header(block.signed) == described["signed_header"]
+        assert json_of_validators(block.validators.validators) == described["validator_set"]["validators"]
+        verify_commit(case["chain_id"], block.header, block.commit, block.validators)
+
+
+def _attacks(case: Case) -> None:
+    """Both sides' evidence is CometBFT's, byte for byte."""
+    witness = _light_blocks(case["witness"])
+    primary = {h: b for h, b in witness.items() if h < case["fork"]} | _light_blocks(case["primary"])
+    freshness = Freshness(time_of_json(case["now"]), case["trusting_period_ns"], case["clock_drift_ns"])
+    target = primary[case["target"]]
+    trace = _drive(follow_by_skipping(primary[1], target, freshness), primary, [])
+    challenge = witness.get(case["target"], witness[max(witness)])
+    assert challenge.hash != target.hash
+    found = _drive(examine(trace, challenge, freshness), witness, [])
+    assert attack_of(found.block, found.source_block).value == case["attack"]
+    against = [make_evidence(found.block, found.source_block, found.common)]
+    _same_evidence(against, case["against_primary"])
+    try:
+        back = _drive(examine(found.trace, found.block, freshness), primary, [])
+        against = [make_evidence(back.block, back.source_block, back.common)]
+    except LightError:
+        against = []
+    _same_evidence(against, case["against_witness"])
+
+
+def _same_evidence(made: list[LightClientAttackEvidence], expected: list[Case]) -> None:
+    assert [evidence.to_json() for evidence in made] == [e["json"] for e in expected]
+    assert [evidence.encode_evidence().hex() for evidence in made] == [e["encoded"] for e in expected]
+    assert [evidence.hash().hex() for evidence in made] == [e["hash"] for e in expected]
+
+
+def _light_blocks(described: list[Case]) -> dict[int, LightBlock]:
+    blocks = {}
+    for item in described:
+        signed = signed_header_of_json(item["signed_header"])
+        validators = ValidatorSet(tuple(validators_of_json(item["validator_set"]["validators"])))
+        blocks[signed.header.height] = LightBlock(signed, validators)
+    return blocks
+
+
+def _drive(steps: Generator[int, LightBlock, T], source: dict[int, LightBlock], asked: list[int]) -> T:
+    try:
+        height = next(steps)
+        while True:
+            asked.append(height)
+            height = steps.send(source[height])
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def _header(described: Case) -> Header:
@@ -161,4 +260,6 @@ _CHECKS = {
     "results": _results,
     "params": _params,
     "light": _light,
+    "chains": _chains,
+    "attacks": _attacks,
 }

@@ -13,7 +13,8 @@ __all__ = ["BLOCK_VERSION", "CHAIN_ID_BYTES_MAX", "HEADER_BYTES_MAX", "ZERO_BLOC
 
 BLOCK_VERSION = 11  # CometBFT `version.BlockProtocol` in the 0.38 and 0.39 lines
 CHAIN_ID_BYTES_MAX = 50  # CometBFT `MaxChainIDLen`
-HEADER_BYTES_MAX = 1024  # CometBFT's own soft bound is 626; app hashes here have 32 bytes
+HEADER_BYTES_MAX = 1024  # CometBFT's own soft bound is 626, for app hashes of 32 bytes
+_APP_HASH_BYTES_MAX = 256  # CometBFT has no bound; other chains' applications choose the length
 _BLOCK_ID_BYTES_MAX = 96
 _PARTS_MAX = 1601  # 100 MiB in parts of 64 KiB, and one
 _U64_MAX = (1 << 64) - 1
@@ -61,7 +62,10 @@ ZERO_BLOCK_ID = BlockId(b"", 0, b"")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The fourteen fields of tendermint.types.Header. Hashes are 32 bytes; `app_hash` is the root after height - 1."""
+    """The fourteen fields of tendermint.types.Header; `app_hash` is the root after height - 1.
+
+    Made directly it may be of any chain, by the rules of `Header.ValidateBasic`: a hash has 32 bytes or is left out.
+    """
 
     app_version: int
     chain_id: str
@@ -95,10 +99,25 @@ class Header:
             self.last_results_hash,
             self.evidence_hash,
         )
-        if any(len(value) != 32 for value in hashes) or len(self.app_hash) > 32:
+        if any(len(value) not in (0, 32) for value in hashes) or len(self.app_hash) > _APP_HASH_BYTES_MAX:
             raise ProtocolError("block.hash", "a hash in the header does not have 32 bytes")
+        if not self.validators_hash:
+            raise ProtocolError("block.hash", "a header without its validators has no hash")
         if len(self.proposer_address) != 20:
             raise ProtocolError("block.proposer", "a proposer address has 20 bytes")
+
+    def check_complete(self) -> None:
+        """No hash is left out, as on every chain of ours (docs/spec/blocks.md §4)."""
+        hashes = (
+            self.last_commit_hash,
+            self.data_hash,
+            self.next_validators_hash,
+            self.consensus_hash,
+            self.last_results_hash,
+            self.evidence_hash,
+        )
+        if not all(hashes) or len(self.app_hash) > 32:
+            raise ProtocolError("block.hash", "a hash in the header does not have 32 bytes")
 
     def hash(self) -> bytes:
         """RFC 6962 root over the fourteen encoded fields (`Header.Hash`): the block's hash.
@@ -143,8 +162,8 @@ class Header:
         )
 
     @classmethod
-    def decode(cls, data: bytes) -> Header:
-        """Strict inverse of `encode`."""
+    def decode(cls, data: bytes, *, complete: bool = True) -> Header:
+        """Strict inverse of `encode`. With `complete` no hash may be left out, else it may be a header of any chain."""
         reader = WireReader(data, "header", bytes_max=HEADER_BYTES_MAX)
         version = WireReader(reader.take_message(1, bytes_max=22), "header version", bytes_max=22)
         block_version = version.take_uint(1)
@@ -166,12 +185,14 @@ class Header:
             validators_hash=reader.take_bytes(8, bytes_max=32),
             next_validators_hash=reader.take_bytes(9, bytes_max=32),
             consensus_hash=reader.take_bytes(10, bytes_max=32),
-            app_hash=reader.take_bytes(11, bytes_max=32),
+            app_hash=reader.take_bytes(11, bytes_max=_APP_HASH_BYTES_MAX),
             last_results_hash=reader.take_bytes(12, bytes_max=32),
             evidence_hash=reader.take_bytes(13, bytes_max=32),
             proposer_address=reader.take_bytes(14, bytes_max=20),
         )
         reader.end()
+        if complete:
+            header.check_complete()
         return header
 
     def _version(self) -> bytes:
