@@ -287,7 +287,7 @@ class AsyncClient:
         found = Readings(stream, tuple(rows))
         if verify and rows:
             sequences = sorted({row.sequence for row in rows})
-            verified = verify_all(stream, sequences, await self.proofs(stream, sequences), self.trust)
+            verified = verify_all(stream, sequences, await self.proofs(stream, sequences, trust=self.trust), self.trust)
             check_readings(found, verified, await self._schemas(verified), self.trust)
         return found
 
@@ -304,16 +304,37 @@ class AsyncClient:
                 schemas[version] = older.schema
         return schemas
 
-    async def proof(self, stream: str, sequence: int) -> bytes:
-        """The proof file of one message; check it with `althing.light.verifier.verify_proof`."""
-        return await self._transport.get_bytes(f"/v1/proofs/{stream}/{sequence}")
+    async def proof(
+        self, stream: str, sequence: int, *, trust: Trust | None = None, height: int | None = None
+    ) -> bytes:
+        """The proof file of one message; check it with `althing.light.verifier.verify_proof`.
 
-    async def proofs(self, stream: str, sequences: Sequence[int]) -> list[bytes]:
-        """Proof files of several messages, in the order asked."""
+        It is made for `trust`, so that it verifies under that also after validators have changed; else it verifies
+        where the trusted validators are today's. `height`: against the header of that height, while its state is kept.
+        """
+        params = {**_pinned(trust), "height": height}
+        return await self._transport.get_bytes(f"/v1/proofs/{stream}/{sequence}", params)
+
+    async def tied(self, proof: bytes, trust: Trust) -> bytes:
+        """A proof file made earlier, tied to another trust file by linking headers or by the chain's header log."""
+        response = await self._transport.request(
+            "POST",
+            "/v1/proofs/tied",
+            params=_pinned(trust),
+            accept="application/cbor",
+            content=proof,
+            content_type="application/cbor",
+        )
+        return response.content
+
+    async def proofs(self, stream: str, sequences: Sequence[int], *, trust: Trust | None = None) -> list[bytes]:
+        """Proof files of several messages, in the order asked; see `proof`."""
         found: list[bytes] = []
         for i in range(0, len(sequences), _PROOFS_A_REQUEST):
             wanted = list(sequences[i : i + _PROOFS_A_REQUEST])
-            answer = await self._transport.post_cbor("/v1/proofs", encode([stream, wanted]), {}, timeout_s=120)
+            answer = await self._transport.post_cbor(
+                "/v1/proofs", encode([stream, wanted]), _pinned(trust), timeout_s=120
+            )
             if type(answer) is not list or len(answer) != len(wanted) or any(type(p) is not bytes for p in answer):
                 raise NodeError("node.answer", "the node did not answer with one proof each", status=502)
             found.extend(answer)
@@ -361,3 +382,14 @@ async def _parse_sse(lines: AsyncIterator[str]) -> AsyncIterator[ChainEvent]:
                 raise LyingNodeError("an event is not of the form") from exc
             yield ChainEvent(height, index, name, document)
         cursor, name, data = "", "", ""
+
+
+def _pinned(trust: Trust | None) -> dict[str, Any]:
+    """How a request for proofs names a trust file."""
+    if trust is None:
+        return {}
+    return {
+        "trusted_height": trust.height,
+        "trusted_header": trust.header_hash.hex(),
+        "trusted_validators": trust.validators.hash().hex(),
+    }

@@ -143,8 +143,11 @@ class Client:
     def readings(self, stream: str, **options: Any) -> Readings:
         return self._run(self._client.readings(stream, **options))
 
-    def proof(self, stream: str, sequence: int) -> bytes:
-        return self._run(self._client.proof(stream, sequence))
+    def proof(self, stream: str, sequence: int, *, trust: Trust | None = None, height: int | None = None) -> bytes:
+        return self._run(self._client.proof(stream, sequence, trust=trust, height=height))
+
+    def tied(self, proof: bytes, trust: Trust) -> bytes:
+        return self._run(self._client.tied(proof, trust))
 
     def get(self, path: str, **params: Any) -> Any:
         return self._run(self._client.get(path, **params))

@@ -212,7 +212,8 @@ class Gateway:
             raise SettingsError(
                 "gateway.settings", "no node is named", hint='set nodes = ["http://…"] under [gateway] in config.toml'
             )
-        return RestLedger(self.config.nodes)
+        trusted = None if self._outside.proofs else parse_trust(_read(self.paths.trust)).height
+        return RestLedger(self.config.nodes, trusted_height=trusted)
 
 
 async def run_gateway(

@@ -49,12 +49,21 @@ _SILENCE_S: Final = 90.0  # a block comes at least every 60 s, so a silent event
 
 
 class RestLedger:
-    """LedgerPort over HTTP. `urls` are bases such as http://127.0.0.1:8000, tried in turn."""
+    """LedgerPort over HTTP. `urls` are bases such as http://127.0.0.1:8000, tried in turn.
+
+    `trusted_height` is that of the trust file which proofs will be checked against: nodes make them for it.
+    """
 
     def __init__(
-        self, urls: Sequence[str], *, timeout_s: float = 5.0, transport: httpx2.AsyncBaseTransport | None = None
+        self,
+        urls: Sequence[str],
+        *,
+        trusted_height: int | None = None,
+        timeout_s: float = 5.0,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ):
         assert urls
+        self._trusted = {} if trusted_height is None else {"trusted_height": str(trusted_height)}
         self._urls = [url.rstrip("/") for url in urls]
         self._at = 0
         self._client = httpx2.AsyncClient(timeout=timeout_s, transport=transport, follow_redirects=False)
@@ -157,7 +166,7 @@ class RestLedger:
     async def proof(self, stream: str, sequence: int) -> bytes:
         device, _, name = stream.partition("/")
         path = f"/v1/proofs/{quote(device, safe='')}/{quote(name, safe='')}/{sequence}"
-        answer = await self._request("GET", path, headers={"accept": "application/cbor"})
+        answer = await self._request("GET", path, params=self._trusted, headers={"accept": "application/cbor"})
         if len(answer.content) > PROOF_BYTES_MAX:
             raise self._nonsense("a proof is too large")
         return answer.content

@@ -18,6 +18,7 @@ __all__ = [
     "Freshness",
     "LightError",
     "TrustLevel",
+    "trusted_power",
     "verify_adjacent",
     "verify_commit",
     "verify_skipping",
@@ -33,6 +34,10 @@ class TrustLevel:
 
     def __post_init__(self) -> None:
         assert 0 < self.numerator <= self.denominator <= 3 * self.numerator
+
+    def reached(self, power: int, validators: ValidatorSet) -> bool:
+        """More than this share of the set's power."""
+        return power * self.denominator > validators.total_power * self.numerator
 
 
 ONE_THIRD = TrustLevel(1, 3)
@@ -118,14 +123,19 @@ def verify_skipping(
     _check_progress(trusted, header, freshness)
     _check_header(trusted.chain_id, header, validators)
     _check_commit_form(header, untrusted.commit, validators)
-    by_key = {v.public_key: v.power for v in trusted_validators.validators}
-    entries = zip(untrusted.commit.signatures, validators.validators, strict=True)
-    signed = sum(by_key.get(v.public_key, 0) for entry, v in entries if entry.flag is BlockIdFlag.COMMIT)
-    if signed * trust_level.denominator <= trusted_validators.total_power * trust_level.numerator:
+    signed = trusted_power(trusted_validators, untrusted.commit, validators)
+    if not trust_level.reached(signed, trusted_validators):
         raise NotEnoughTrustError(
             f"{signed} of {trusted_validators.total_power} trusted power signed, too little to skip to {header.height}"
         )
     verify_commit(trusted.chain_id, header, untrusted.commit, validators)
+
+
+def trusted_power(trusted_validators: ValidatorSet, commit: Commit, validators: ValidatorSet) -> int:
+    """The power, in the trusted set, of those members of `validators` who signed for the block of `commit`."""
+    by_key = {v.public_key: v.power for v in trusted_validators.validators}
+    entries = zip(commit.signatures, validators.validators, strict=True)
+    return sum(by_key.get(v.public_key, 0) for entry, v in entries if entry.flag is BlockIdFlag.COMMIT)
 
 
 def _check_progress(trusted: Header, header: Header, freshness: Freshness | None) -> None:

@@ -21,7 +21,6 @@ from althing.light.headers import LightError, verify_adjacent, verify_commit, ve
 from althing.protocol.address import key_id
 from althing.protocol.batch import Leaf, Origin, parse_leaf
 from althing.protocol.block import Commit, Header, SignedHeader, Validator, ValidatorSet
-from althing.protocol.codec import decode
 from althing.protocol.errors import AlthingError, ProtocolError
 from althing.protocol.hashing import sha256
 from althing.protocol.merkle import leaf_hash, verify_inclusion
@@ -87,6 +86,14 @@ class _HeaderHead(Record):
 
     size: int = of(UINT)
     root: bytes = of(HASH)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeaderEntry(Record):
+    """An entry of the header log."""
+
+    height: int = of(UINT)
+    hash: bytes = of(HASH)
 
 
 def verify_proof(data: bytes, trust: Trust, *, require_device: bool = False) -> Verified:
@@ -282,11 +289,7 @@ def _descend(history: HeaderHistory, trust: Trust, header: Header) -> None:
     verify_presence(checkpoint.app_hash, KEY_HEADERS, history.head, history.head_proof)
     head = _HeaderHead.from_bytes(history.head)
     verify_inclusion(head.root, head.size, history.index, leaf_hash(history.entry), history.path)
-    match decode(history.entry):
-        case [int(), bytes() as expected]:
-            pass
-        case _:
-            raise ProofError(9, "the header log's entry is not [height, hash]")
+    expected = _HeaderEntry.from_bytes(history.entry).hash
     for data in history.descent:
         logged = Header.decode(data)
         if logged.hash() != expected:

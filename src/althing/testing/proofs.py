@@ -10,11 +10,13 @@ verify_proof(chain.proof("press-1/temperature", 0).to_bytes(), chain.trust())
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
+from althing.consensus.engine import EngineError
 from althing.ledger.query import LedgerView
 from althing.ledger.state.backend import Backend
+from althing.node.proofs import ProofBuilder
 from althing.protocol.address import address_of_key, address_of_name
 from althing.protocol.batch import Batch, Leaf, Origin, build_batch
 from althing.protocol.block import (
@@ -213,6 +215,10 @@ class ProofChain(LedgerHarness):
 
     # --- proofs ---------------------------------------------------------------------------------------------------
 
+    def builder(self) -> ProofBuilder:
+        """The node's maker of proofs over this chain."""
+        return ProofBuilder(self.chain_id, self.genesis_hash, self.ledger.store, _Blocks(self), _Leaves(self._batches))
+
     def proof(
         self,
         stream: str,
@@ -291,3 +297,39 @@ class ProofChain(LedgerHarness):
             path=path,
             descent=descent,
         )
+
+
+class _Blocks:
+    """`node.trustway.BlockSource`: every height up to the latest."""
+
+    def __init__(self, chain: ProofChain) -> None:
+        self._chain = chain
+
+    @property
+    def latest_height(self) -> int:
+        return self._chain.height
+
+    def signed_header(self, height: int) -> SignedHeader:
+        self._known(height)
+        return self._chain.signed_header(height)
+
+    def validators(self, height: int) -> ValidatorSet:
+        self._known(height)
+        return self._chain.validators_at(height)
+
+    def _known(self, height: int) -> None:
+        if not 1 <= height <= self._chain.height:
+            raise EngineError("engine.unknown_height", f"there is no block {height}")
+
+
+class _Leaves:
+    """`node.proofs.LeafSource`: the batches that were anchored."""
+
+    def __init__(self, batches: Mapping[bytes, Batch]) -> None:
+        self._batches = batches
+
+    def leaf_with_path(
+        self, stream: int, sequence: int, batch_root: bytes, batch_size: int, index: int
+    ) -> tuple[bytes, tuple[bytes, ...]]:
+        batch = self._batches[batch_root]
+        return batch.leaves[index], tuple(batch.tree.path(index))

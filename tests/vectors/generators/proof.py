@@ -10,6 +10,7 @@ from typing import Any
 from checkers.proof import explained
 
 from althing.light.verifier import ProofError, verify_proof
+from althing.node.trustway import Pin
 from althing.protocol.address import key_id
 from althing.protocol.batch import Leaf, Origin
 from althing.protocol.block import BlockIdFlag, Commit, CommitSig, Timestamp, precommit_sign_bytes
@@ -497,6 +498,13 @@ def _changing_validators(cases: _Cases) -> None:
     cases.add("history entry changed", _history(past, entry=past.history.entry[:-1] + b"\x00"), chain.trust(late), 9)
     for name, changed in _other_sets(chain.trust(late)):
         cases.add(f"history, trusted validators: {name}", past, changed, 9)
+
+    made, older, newer = chain.builder(), chain.trust(early), chain.trust(late)
+    cases.add("made for an older trust file", made.proof(path, 1, Pin.of(older)), older)
+    cases.add("made for a newer trust file", made.proof(path, 0, Pin.of(newer), early - 1), newer)
+    cases.add("an old proof tied to a newer trust file", made.tied(plain.to_bytes(), Pin.of(newer)), newer)
+    again = made.tied(past.to_bytes(), Pin.of(older))
+    cases.add("a proof through the log, tied to a trust file of its validators", again, older)
 
 
 def _history(proof: Proof, **changes: Any) -> Proof:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,16 +11,20 @@ import typer
 
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
 from althing.cli.output import EXIT_FAILED, emit, note
+from althing.client import Client
 from althing.client.errors import ClientError
 from althing.light.verifier import STEPS, ProofError, Verified, verify_proof
 from althing.node.home import Home
 from althing.node.offline import offline_proofs
+from althing.node.proofs import ProofBuilder
+from althing.node.trustway import Pin
 from althing.protocol.batch import Origin
 from althing.protocol.errors import UnavailableError
 from althing.protocol.limits import PROOF_BYTES_MAX
-from althing.protocol.trust import parse_trust
+from althing.protocol.proof import parse_proof
+from althing.protocol.trust import Trust, parse_trust
 
-__all__ = ["app", "get", "verify"]
+__all__ = ["app", "get", "tie", "verify"]
 
 app = typer.Typer(
     name="proof", help="Proof files: get one from a node or a stopped home, verify one offline.", no_args_is_help=True
@@ -34,6 +39,16 @@ def get(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; default: <stream>-<seq>.cbor")
     ] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            "--trust", help="Make it for this trust file, also where validators have changed; default: the home's own."
+        ),
+    ] = None,
+    height: Annotated[
+        int | None,
+        typer.Option("--height", min=2, help="Prove against the header of this height, while its state is kept."),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     node: NodeOption = "",
     as_json: JsonOption = False,
@@ -42,27 +57,86 @@ def get(
 
     Example: althing proof get --stream office-machine/temperature --seq 0 -o p.cbor
     """
-    data = _fetch(home, node, stream, seq)
-    target = output or Path(f"{stream.replace('/', '-')}-{seq}.cbor")
-    target.write_bytes(data)
-    trust = Home(home).trust_file
-    emit(
-        {"file": str(target), "bytes": len(data), "stream": stream, "sequence": seq, "trust": str(trust)},
-        f"{target}: {len(data)} bytes\nverify it anywhere: althing proof verify {target} --trust {trust}",
-        as_json=as_json,
+    trusted, named = _chosen_trust(trust, home, node)
+    data = _made(
+        home,
+        node,
+        lambda client: client.proof(stream, seq, trust=trusted, height=height),
+        lambda builder: builder.proof(stream, seq, None if trusted is None else Pin.of(trusted), height),
     )
+    target = output or Path(f"{stream.replace('/', '-')}-{seq}.cbor")
+    _written(target, data, named, {"stream": stream, "sequence": seq}, as_json=as_json)
 
 
-def _fetch(home: Path, node: str, stream: str, seq: int) -> bytes:
+@app.command("tie")
+@guarded
+def tie(
+    file: Annotated[Path, typer.Argument(help="Proof file made earlier.")],
+    trust: Annotated[Path, typer.Option("--trust", help="Trust file it shall verify under.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: the proof file itself.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    node: NodeOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Tie a proof file to another trust file: the same message and header, proved by a later header or by linking ones.
+
+    So a proof outlives the validators that signed it. Example: althing proof tie old.cbor --trust trust.json -o new.cbor
+    """
+    trusted = _trust_of(trust)
+    with file.open("rb") as opened:
+        old = opened.read(PROOF_BYTES_MAX + 1)
+    data = _made(
+        home, node, lambda client: client.tied(old, trusted), lambda builder: builder.tied(old, Pin.of(trusted))
+    )
+    _written(output or file, data, trust, {}, as_json=as_json)
+
+
+def _chosen_trust(trust: Path | None, home: Path, node: str) -> tuple[Trust | None, Path]:
+    own = Home(home).trust_file
+    if trust is None and (node or not own.exists()):
+        return None, own
+    named = trust or own
+    return _trust_of(named), named
+
+
+def _trust_of(path: Path) -> Trust:
+    with path.open("rb") as opened:
+        return parse_trust(opened.read(1 << 20))
+
+
+def _made(home: Path, node: str, ask: Callable[[Client], bytes], build: Callable[[ProofBuilder], bytes]) -> bytes:
+    """A proof from the node, or from the home of a node that is stopped."""
     try:
         with open_client(home, node) as client:
-            return client.proof(stream, seq)
+            return ask(client)
     except UnavailableError as error:
         if node or error.code != "node.unavailable":
             raise
         note("the node is not running; reading its home")
     with offline_proofs(Home(home)) as builder:
-        return builder.proof(stream, seq)
+        return build(builder)
+
+
+def _written(target: Path, data: bytes, trust: Path, more: dict[str, Any], *, as_json: bool) -> None:
+    target.write_bytes(data)
+    proof = parse_proof(data)
+    way = (
+        f", {len(proof.links)} linking headers" if proof.links else ", through the header log" if proof.history else ""
+    )
+    emit(
+        {
+            "file": str(target),
+            "bytes": len(data),
+            **more,
+            "links": len(proof.links),
+            "through_header_log": proof.history is not None,
+            "trust": str(trust),
+        },
+        f"{target}: {len(data)} bytes{way}\nverify it anywhere: althing proof verify {target} --trust {trust}",
+        as_json=as_json,
+    )
 
 
 @app.command("verify")
@@ -81,8 +155,7 @@ def verify(
     """
     if require not in ("", "device"):
         raise ClientError("cli.require", "--require takes the word device")
-    with trust.open("rb") as opened:
-        trusted = parse_trust(opened.read(1 << 20))
+    trusted = _trust_of(trust)
     with file.open("rb") as opened:
         data = opened.read(PROOF_BYTES_MAX + 1)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,7 @@ from althing.light.verifier import verify_proof
 from althing.node.home import Home
 from althing.node.offline import offline_proofs
 from althing.node.sources import ChainAnchors
+from althing.node.trustway import Pin
 from althing.protocol.address import address_of_key
 from althing.protocol.errors import UnavailableError
 from althing.protocol.genesis import genesis_hash
@@ -149,7 +151,8 @@ def readings(
 
 @contextmanager
 def _proofs(home: Path, node: str) -> Iterator[Callable[[str, int], bytes]]:
-    """Proof files from the running node, else from the stopped home."""
+    """Proof files from the running node, else from the stopped home; made for the home's trust file."""
+    trust = parse_trust(Home(home).trust_file.read_bytes())
     with ExitStack() as stack:
         try:
             client = stack.enter_context(open_client(home, node))
@@ -157,9 +160,9 @@ def _proofs(home: Path, node: str) -> Iterator[Callable[[str, int], bytes]]:
             if error.code != "node.unavailable":
                 raise
             note("the node is not running; reading its home")
-            yield stack.enter_context(offline_proofs(Home(home))).proof
+            yield partial(stack.enter_context(offline_proofs(Home(home))).proof, pin=Pin.of(trust))
         else:
-            yield client.proof
+            yield partial(client.proof, trust=trust)
 
 
 @app.command(

@@ -22,12 +22,13 @@ app = typer.Typer(name="trust", help="Trust files: what a verifier believes in."
 @guarded
 def show(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the file.")] = None,
+    height: Annotated[int | None, typer.Option("--height", min=1, help="Block to pin; default: the latest.")] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Show a trust file for the chain as this home sees it now. Give it to those who will verify."""
     with open_client(home) as client:
-        document = client.get("trust")
+        document = client.get("trust", **({} if height is None else {"height": height}))
         text = format_trust(parse_trust(json.dumps(document).encode()))
     if output is not None:
         output.write_text(text, encoding="ascii")

@@ -231,7 +231,7 @@ def _sample(replays: list[RecordedDevice], home: Home, client: Client, say: Call
             _, head = client.stream(path)
             for sequence in sorted({0, head.next_sequence - 1})[:SAMPLES_A_STREAM] if head.next_sequence else ():
                 try:
-                    data = client.proof(path, sequence)
+                    data = client.proof(path, sequence, trust=trust)
                     verify_proof(data, trust, require_device=replay.example.key != "none")
                 except AlthingError as error:
                     say(f"proof of {path} sequence {sequence} FAILED: {error.message}")

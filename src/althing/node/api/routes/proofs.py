@@ -17,6 +17,7 @@ from althing.node.api.render import plain
 from althing.node.api.routes.chain import CBOR
 from althing.node.api.routes.devices import Named
 from althing.node.api.routes.readings import Sequence
+from althing.node.trustway import Pin
 from althing.protocol.address import stream_path
 from althing.protocol.batch import parse_leaf
 from althing.protocol.block import Header
@@ -24,9 +25,22 @@ from althing.protocol.messages.identity import Account
 from althing.protocol.messages.streams import AnchorRow, StreamDefinition, StreamHead
 from althing.protocol.proof import parse_proof
 
-__all__ = ["ProofAnswer", "ProofStep", "proof", "proofs", "router"]
+__all__ = ["ProofAnswer", "ProofStep", "proof", "proofs", "router", "tied"]
 
 router = APIRouter(prefix="/v1", tags=["proofs"])
+
+_Digest = Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")]
+TrustedHeight = Annotated[
+    int | None,
+    Query(ge=1, lt=2**53, description="Height of your trust file: the proof will verify under it"),
+]
+TrustedHeader = Annotated[_Digest, Query(description="Its header_hash; refused if this chain has another")]
+TrustedValidators = Annotated[
+    _Digest, Query(description="Set hash of its validators; without it, that of the header at that height")
+]
+ProofHeight = Annotated[
+    int | None, Query(ge=2, lt=2**53, description="Prove against the header of this height, while its state is kept")
+]
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 
@@ -62,9 +76,16 @@ async def proof(
     stream: Named,
     sequence: Sequence,
     format: Annotated[Literal["cbor", "json"], Query(description="cbor: the file; json: for people")] = "cbor",
+    trusted_height: TrustedHeight = None,
+    trusted_header: TrustedHeader = None,
+    trusted_validators: TrustedValidators = None,
+    height: ProofHeight = None,
 ) -> Response:
-    """The proof of one message."""
-    data = await api.reads.archive(api.node.proofs.proof, f"{device}/{stream}", sequence)
+    """The proof of one message, made for a trust file if one is named; `format=json` takes the node's own otherwise."""
+    pin = _pin(trusted_height, trusted_header, trusted_validators)
+    if pin is None and format == "json":
+        pin = Pin.of(api.trust)
+    data = await api.reads.archive(api.node.proofs.proof, f"{device}/{stream}", sequence, pin, height)
     if format == "cbor":
         name = f"{device}.{stream}.{sequence}.proof.cbor"
         return Response(data, media_type=CBOR, headers={"Content-Disposition": f'attachment; filename="{name}"'})
@@ -84,14 +105,53 @@ async def proof(
     },
     responses={200: {"description": "CBOR array of proof files in the order asked", "content": {CBOR: _BINARY}}},
 )
-async def proofs(request: Request, api: Context) -> Response:
-    """The proofs of many messages of a stream."""
+async def proofs(
+    request: Request,
+    api: Context,
+    trusted_height: TrustedHeight = None,
+    trusted_header: TrustedHeader = None,
+    trusted_validators: TrustedValidators = None,
+) -> Response:
+    """The proofs of many messages of a stream, made for a trust file if one is named."""
     stream, sequences = _wanted(await request.body())
+    pin = _pin(trusted_height, trusted_header, trusted_validators)
 
     def build() -> bytes:
-        return cbor2.dumps([api.node.proofs.proof(stream, sequence) for sequence in sequences])
+        return cbor2.dumps([api.node.proofs.proof(stream, sequence, pin) for sequence in sequences])
 
     return Response(await api.reads.archive(build), media_type=CBOR)
+
+
+@router.post(
+    "/proofs/tied",
+    response_class=Response,
+    openapi_extra={"requestBody": {"required": True, "description": "A proof file", "content": {CBOR: _BINARY}}},
+    responses={200: {"description": "The proof file with another way to trust", "content": {CBOR: _BINARY}}},
+)
+async def tied(
+    request: Request,
+    api: Context,
+    trusted_height: Annotated[int, Query(ge=1, lt=2**53, description="Height of your trust file")],
+    trusted_header: TrustedHeader = None,
+    trusted_validators: TrustedValidators = None,
+) -> Response:
+    """An existing proof file, tied to another trust file: by linking headers, or by the header log."""
+    pin = _pin(trusted_height, trusted_header, trusted_validators)
+    assert pin is not None
+    body = await request.body()
+    return Response(await api.reads.archive(api.node.proofs.tied, body, pin), media_type=CBOR)
+
+
+def _pin(height: int | None, header: str | None, validators: str | None) -> Pin | None:
+    if height is None:
+        if header is not None or validators is not None:
+            raise ParameterError("api.parameter", "trusted_header and trusted_validators need trusted_height")
+        return None
+    return Pin(
+        height,
+        None if header is None else bytes.fromhex(header),
+        None if validators is None else bytes.fromhex(validators),
+    )
 
 
 def _wanted(body: bytes) -> tuple[str, list[int]]:
