@@ -26,6 +26,8 @@ sys.dont_write_bytecode = True  # a cache file here would count as a source of t
 
 from chain import NS, Chain, Simulated, measure, populated
 
+from althing.ledger.query import LedgerView
+from althing.node.trustway import Pin
 from althing.protocol.address import did, format_address, key_id
 from althing.protocol.codec import encode
 from althing.protocol.messages.devices import DeviceState
@@ -171,7 +173,7 @@ class Api:
         raise RefusalError(404, "query.device", f"there is no device {name}", "the names are in /v1/devices")
 
     def device(self, device: Simulated) -> dict:
-        view = self.chain.proofs._provable()[0]
+        view = LedgerView(self.chain.ledger.store, self.chain.latest_height - 1)
         record = view.device(device.name)
         account = view.account(record.address)
         return {
@@ -342,7 +344,9 @@ class Handler(BaseHTTPRequestHandler):
     def proof(self, parts: list[str], query: dict[str, str]) -> None:
         _, _, device, stream, sequence = parts
         path = self.api.find(device, stream).path
-        data = self.api.chain.proofs.proof(path, int(sequence))
+        trusted, at = query.get("trusted_height"), query.get("height")
+        pin = None if trusted is None else Pin(int(trusted))
+        data = self.api.chain.proofs.proof(path, int(sequence), pin, None if at is None else int(at))
         self.send(data, "application/cbor")
 
     def events(self, query: dict[str, str]) -> None:

@@ -104,6 +104,8 @@ class TrustWays:
     def _same_validators(self, height: int, pin: Pin) -> bool:
         trusted = pin.validators_hash
         if trusted is None:
+            if pin.height > self._blocks.latest_height:
+                return False
             trusted = self._blocks.validators(pin.height).hash()
         return trusted == self._blocks.validators(height).hash()
 
