@@ -56,6 +56,8 @@ def get(
     """Get the proof file of one message.
 
     Example: althing proof get --stream office-machine/temperature --seq 0 -o p.cbor
+
+    Example: althing proof get --stream office-machine/temperature --seq 0 --trust trust.json
     """
     trusted, named = _chosen_trust(trust, home, node)
     data = _made(
@@ -82,7 +84,9 @@ def tie(
 ) -> None:
     """Tie a proof file to another trust file: the same message and header, proved by a later header or by linking ones.
 
-    So a proof outlives the validators that signed it. Example: althing proof tie old.cbor --trust trust.json -o new.cbor
+    So a proof outlives the validators that signed it.
+
+    Example: althing proof tie old.cbor --trust trust.json -o new.cbor
     """
     trusted = _trust_of(trust)
     with file.open("rb") as opened:
