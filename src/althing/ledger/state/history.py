@@ -2,6 +2,7 @@
 
     tree        : leaf key → version ‖ leaf hash[32] ‖ length of key ‖ key ‖ value;   page key → a page record (pages.py)
                   (8 bytes of version; nothing behind it: removed at that version)
+    upper       : page key → a page record, for pages so near the root that a commit touches many of them
     order       : key → nothing; lists every key that some kept version has
     undo tables : version ‖ record key → how ‖ what:
                   NEW (there was no record), WHOLE ‖ record before, SLOTS ‖ version before ‖ changed slots of a page,
@@ -21,7 +22,7 @@ from typing import Final
 
 from althing.ledger.state.backend import Snapshot
 from althing.ledger.state.pages import SLOTS as PAGE_SLOTS
-from althing.ledger.state.pages import refresh, restore_slots
+from althing.ledger.state.pages import UPPER_KEY_BYTES, refresh, restore_slots
 from althing.protocol.errors import StateError
 
 __all__ = [
@@ -35,12 +36,14 @@ __all__ = [
     "SLOTS",
     "SPAN_KEY",
     "TREE",
+    "UPPER",
     "VERSIONS",
     "WHOLE",
     "Span",
     "VersionRecord",
     "key_in",
     "leaf_content",
+    "page_table",
     "read_span",
     "read_version",
     "record_at",
@@ -52,6 +55,7 @@ __all__ = [
 META: Final = "state.meta"
 VERSIONS: Final = "state.versions"
 TREE: Final = "state.tree"
+UPPER: Final = "state.upper"
 ORDER: Final = "state.order"
 LEAF_UNDO: Final = "state.leaf.undo"
 PAGE_UNDO: Final = "state.page.undo"
@@ -116,6 +120,11 @@ def read_version(snapshot: Snapshot, version: int) -> VersionRecord:
     raw = snapshot.get(VERSIONS, version_key(version))
     assert raw is not None, f"version {version} has no record"
     return VersionRecord(raw[:32], raw[32], int.from_bytes(raw[33:], "big"))
+
+
+def page_table(key: bytes) -> str:
+    """The table that holds the page of this key."""
+    return UPPER if len(key) == UPPER_KEY_BYTES else TREE
 
 
 def leaf_content(leaf: bytes, key: bytes, value: bytes) -> bytes:

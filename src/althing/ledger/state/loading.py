@@ -19,10 +19,12 @@ from althing.ledger.state.history import (
     ORDER,
     SPAN_KEY,
     TREE,
+    UPPER,
     VERSIONS,
     Span,
     VersionRecord,
     leaf_content,
+    page_table,
     read_span,
     version_key,
 )
@@ -107,7 +109,7 @@ class StateLoader:
 
     def discard(self) -> None:
         """Remove what was loaded so far, in bounded steps."""
-        for table in (TREE, ORDER):
+        for table in (TREE, UPPER, ORDER):
             while True:
                 with self._backend.read() as snapshot:
                     keys = [key for key, _ in islice(snapshot.scan(table), _CHUNK_ENTRIES)]
@@ -165,5 +167,8 @@ class _Builder:
         return (root, kind, [], []) if kind == PAGE else (root, kind, paths, leaves)
 
     def _write(self) -> None:
-        self._backend.write({TREE: self._pages})
+        batch: dict[str, dict[bytes, bytes | None]] = {TREE: {}, UPPER: {}}
+        for key, page in self._pages.items():
+            batch[page_table(key)][key] = page
+        self._backend.write(batch)
         self._pages = {}

@@ -48,6 +48,10 @@ def subtree_root(paths: Sequence[int], leaves: Sequence[bytes], depth: int) -> b
         return leaves[0]
     if count == 0:
         return EMPTY
+    if count == 2:
+        meet = 256 - (paths[0] ^ paths[1]).bit_length()
+        node = sha256(b"\x01" + leaves[0] + leaves[1]).digest()
+        return node if meet == depth else _lift(node, meet, depth, paths[0])
     nodes = [leaves[0]]
     depths = [0]  # of each pending node; 0 for a leaf, which needs no lifting
     owners = [paths[0]]  # any path below each pending node

@@ -11,9 +11,11 @@ from althing.ledger.state.history import (
     REMOVED,
     SPAN_KEY,
     TREE,
+    UPPER,
     VERSIONS,
     Span,
     key_in,
+    page_table,
     record_before,
     version_key,
 )
@@ -29,9 +31,8 @@ def sweep_batch(snapshot: Snapshot, span: Span, entries_max: int) -> tuple[Batch
     An undo entry of version v serves reads before v, so those up to `oldest` go. With the entry of a removal goes
     the dead record, unless the key was written again since.
     """
-    tree: dict[bytes, bytes | None] = {}
     order: dict[bytes, bytes | None] = {}
-    batch: _Changes = {TREE: tree, ORDER: order}
+    batch: _Changes = {TREE: {}, UPPER: {}, ORDER: order}
     left = entries_max
     for table in (LEAF_UNDO, PAGE_UNDO):
         undo = batch[table] = {}
@@ -40,8 +41,10 @@ def sweep_batch(snapshot: Snapshot, span: Span, entries_max: int) -> tuple[Batch
                 break
             left -= 1
             undo[undo_key] = None
-            if entry[:1] == REMOVED and snapshot.get(TREE, undo_key[8:]) == undo_key[:8]:
-                tree[undo_key[8:]] = None
+            key = undo_key[8:]
+            where = page_table(key)
+            if entry[:1] == REMOVED and snapshot.get(where, key) == undo_key[:8]:
+                batch[where][key] = None
                 if table == LEAF_UNDO:
                     order[key_in(entry[1:])] = None
     versions = batch[VERSIONS] = {}
@@ -57,9 +60,8 @@ def sweep_batch(snapshot: Snapshot, span: Span, entries_max: int) -> tuple[Batch
 
 def rollback_batch(snapshot: Snapshot, span: Span, version: int) -> Batch:
     """Undo all versions after `version`, newest first, so that the oldest undone record stays."""
-    tree: dict[bytes, bytes | None] = {}
     order: dict[bytes, bytes | None] = {}
-    batch: _Changes = {TREE: tree, ORDER: order}
+    batch: _Changes = {TREE: {}, UPPER: {}, ORDER: order}
     after = version_key(version + 1)
     oldest = version_key(span.oldest)
     for table in (LEAF_UNDO, PAGE_UNDO):
@@ -67,14 +69,16 @@ def rollback_batch(snapshot: Snapshot, span: Span, version: int) -> Batch:
         for undo_key, entry in snapshot.scan(table, after, reverse=True):
             undo[undo_key] = None
             key = undo_key[8:]
-            record = tree[key] if key in tree else snapshot.get(TREE, key)
+            where = page_table(key)
+            records = batch[where]
+            record = records[key] if key in records else snapshot.get(where, key)
             assert record is not None, "an undo entry without its record"
             before = record_before(record, entry)
             if before is not None and len(before) == 8 and before <= oldest:
                 before = None  # removed before anything readable: sweeping would not meet it again
             if before is None and table == LEAF_UNDO:
                 order[key_in(record)] = None
-            tree[key] = before
+            records[key] = before
     batch[VERSIONS] = {key: None for key, _ in snapshot.scan(VERSIONS, after)}
     batch[META] = {SPAN_KEY: Span(span.oldest, version, span.swept).encode()}
     return batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from althing.ledger.state.backend import Snapshot
-from althing.ledger.state.history import LEAF_UNDO, PAGE_UNDO, TREE, record_at
+from althing.ledger.state.history import LEAF_UNDO, PAGE_UNDO, TREE, page_table, record_at
 
 __all__ = ["CurrentRecords", "RecordsAt"]
 
@@ -17,7 +17,7 @@ class CurrentRecords:
         self._snapshot = snapshot
 
     def page(self, key: bytes) -> bytes | None:
-        return self._snapshot.get(TREE, key)
+        return self._snapshot.get(page_table(key), key)
 
     def leaves(self, start: bytes, stop: bytes | None) -> tuple[list[int], list[bytes]]:
         paths: list[int] = []
@@ -37,7 +37,7 @@ class RecordsAt:
         self._version = version
 
     def page(self, key: bytes) -> bytes | None:
-        return record_at(self._snapshot, PAGE_UNDO, key, self._snapshot.get(TREE, key), self._version)
+        return record_at(self._snapshot, PAGE_UNDO, key, self._snapshot.get(page_table(key), key), self._version)
 
     def leaves(self, start: bytes, stop: bytes | None) -> tuple[list[int], list[bytes]]:
         paths: list[int] = []

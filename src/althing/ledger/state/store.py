@@ -20,19 +20,21 @@ from althing.ledger.state.history import (
     ORDER,
     PAGE_UNDO,
     REMOVED,
-    SLOTS,
     SPAN_KEY,
     TREE,
+    UPPER,
     VERSIONS,
     WHOLE,
     Span,
     VersionRecord,
     leaf_content,
+    page_table,
     read_span,
     read_version,
     version_key,
 )
 from althing.ledger.state.nodes import EMPTY
+from althing.ledger.state.pages import UPPER_KEY_BYTES
 from althing.ledger.state.pruning import rollback_batch, sweep_batch
 from althing.ledger.state.records import CurrentRecords
 from althing.ledger.state.tree import Change, TreeUpdate
@@ -220,16 +222,10 @@ def _stage(
     # 2.
     update = TreeUpdate(CurrentRecords(snapshot), version)
     root, kind = update.apply(before.kind, changes)
-    page_undo: dict[bytes, bytes | None] = {}
-    for page, record in update.pages.items():
-        replaced = update.replaced.get(page)
-        if replaced is None:  # a new page, perhaps over the dead record of an older one
-            dead = snapshot.get(TREE, page)
-            page_undo[version + page] = NEW if dead is None else WHOLE + dead
-        elif record is None:
-            page_undo[version + page] = REMOVED + replaced
-        else:
-            page_undo[version + page] = SLOTS + replaced[:8] + update.slots[page]
-        tree[page] = version if record is None else record
-    batch = {TREE: tree, ORDER: order, LEAF_UNDO: leaf_undo, PAGE_UNDO: page_undo}
+    for page, record in update.grown.items():  # perhaps over the dead record of an older one
+        dead = snapshot.get(page_table(page), page)
+        update.undo[version + page] = NEW if dead is None else WHOLE + dead
+        (update.upper if len(page) == UPPER_KEY_BYTES else update.pages)[page] = record
+    tree.update(update.pages)
+    batch = {TREE: tree, UPPER: update.upper, ORDER: order, LEAF_UNDO: leaf_undo, PAGE_UNDO: update.undo}
     return batch, VersionRecord(root, kind, keys)

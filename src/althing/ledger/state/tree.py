@@ -13,13 +13,17 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from althing.ledger.state.history import REMOVED
+from althing.ledger.state.history import SLOTS as CHANGED
 from althing.ledger.state.nodes import EMPTY, split_siblings, subtree_root
 from althing.ledger.state.pages import (
+    KINDS,
     PAGE,
     PAGE_RECORD_BYTES,
     SLOT_AT,
     SLOTS,
     STRIDE,
+    UPPER_DEPTH_MAX,
     encode_slot,
     new_page,
     page_key,
@@ -33,7 +37,6 @@ __all__ = ["SLOT_LEAVES_MAX", "Change", "Records", "TreeUpdate", "find", "grow",
 SLOT_LEAVES_MAX: Final = 6
 _MERGE_LEAVES_MAX: Final = 3  # half of it: a page that shrank must not grow again at once
 _BISECT_ABOVE: Final = 24
-_KINDS: Final = slice(8, 8 + SLOTS)
 
 Change = tuple[bytes, bytes | None, bool]
 """path, its leaf's new hash (None: removed), and whether the path had a leaf before."""
@@ -57,10 +60,11 @@ def leaf_key(path: bytes) -> bytes:
 
 
 def path_range(prefix: int, depth: int) -> tuple[bytes, bytes | None]:
-    """Which record keys lie below (prefix, depth)."""
-    shift = 256 - depth
+    """Which record keys lie below (prefix, depth), in as few bytes as tell it."""
+    size = (depth + 7) >> 3
+    shift = size * 8 - depth
     stop = (prefix + 1) << shift
-    return (prefix << shift).to_bytes(32, "big"), None if stop >> 256 else stop.to_bytes(32, "big")
+    return (prefix << shift).to_bytes(size, "big"), None if stop >> size * 8 else stop.to_bytes(size, "big")
 
 
 def _leaves_below(records: Records, prefix: int, depth: int) -> tuple[list[int], list[bytes]]:
@@ -89,8 +93,9 @@ def grow(
 class TreeUpdate:
     """One batch of changed leaves applied to the tree.
 
-    `pages` are the page records to write (None: remove), `replaced` the records they replace, and `slots` what
-    changed of those that stay pages, for their undo entries. A page in neither is new.
+    `pages` and `upper` are the records to write, a version alone where a page is removed, and `undo` the entries for
+    what they replace (history.py), under version ‖ page key. `grown` are pages where there were none. Replaced
+    records are not held: a thousand pages are a megabyte, and the next one is read into memory still in the cache.
     """
 
     def __init__(self, records: Records, version: bytes) -> None:
@@ -99,8 +104,9 @@ class TreeUpdate:
         self._ints: list[int] = []
         self._changes: Sequence[Change] = ()
         self.pages: dict[bytes, bytes | None] = {}
-        self.replaced: dict[bytes, bytes] = {}
-        self.slots: dict[bytes, bytes] = {}
+        self.upper: dict[bytes, bytes | None] = {}
+        self.undo: dict[bytes, bytes | None] = {}
+        self.grown: dict[bytes, bytes | None] = {}
 
     def apply(self, kind: int, changes: Sequence[Change]) -> tuple[bytes, int]:
         """`changes` sorted by path, each path once. Gives the new root and its kind."""
@@ -117,6 +123,8 @@ class TreeUpdate:
             _, leaf, present = changes[low]
             if kind == present:  # the only leaf here, before or after
                 return (EMPTY, 0) if leaf is None else (leaf, 1)
+            if kind:
+                return self._slot_one(kind, prefix, depth, low)
         known = 0
         for index in range(low, high):
             known += changes[index][2]
@@ -126,7 +134,25 @@ class TreeUpdate:
         else:
             paths, leaves = self._merged(prefix, depth, low, high)
         if len(paths) > SLOT_LEAVES_MAX:
-            return grow(self.pages, self._version, paths, leaves, prefix, depth)
+            return grow(self.grown, self._version, paths, leaves, prefix, depth)
+        return subtree_root(paths, leaves, depth), len(paths)
+
+    def _slot_one(self, kind: int, prefix: int, depth: int, index: int) -> tuple[bytes, int]:
+        """`_slot` for one change beside stored leaves, what nearly every second key of a large tree comes to."""
+        path, (_, leaf, present) = self._ints[index], self._changes[index]
+        paths, leaves = _leaves_below(self._records, prefix, depth)
+        assert len(paths) == kind, "a slot's leaves are not those it counts"
+        at = bisect_left(paths, path)
+        if not present:
+            assert leaf is not None
+            paths.insert(at, path)
+            leaves.insert(at, leaf)
+            if len(paths) > SLOT_LEAVES_MAX:
+                return grow(self.grown, self._version, paths, leaves, prefix, depth)
+        elif leaf is None:
+            del paths[at], leaves[at]
+        else:
+            leaves[at] = leaf
         return subtree_root(paths, leaves, depth), len(paths)
 
     def _merged(self, prefix: int, depth: int, low: int, high: int) -> tuple[list[int], list[bytes]]:
@@ -148,16 +174,21 @@ class TreeUpdate:
 
     def _page(self, prefix: int, depth: int, low: int, high: int) -> tuple[bytes, int]:
         key = page_key(prefix, depth)
-        record = self.replaced[key] = _required(self._records, key)
+        record = _required(self._records, key)
+        version = self._version
+        table = self.upper if depth <= UPPER_DEPTH_MAX else self.pages
         page = bytearray(record)
-        page[:8] = self._version
+        page[:8] = version
         shift = 256 - STRIDE - depth
         ints = self._ints
         dirty = []
+        sizes_differ = False
         first = low
         while first < high:
             child = ints[first] >> shift
-            if high - first > _BISECT_ABOVE:
+            if high - first == 1:
+                end = high
+            elif high - first > _BISECT_ABOVE:
                 end = bisect_left(ints, (child + 1) << shift, first, high)
             else:
                 end = first + 1
@@ -165,20 +196,26 @@ class TreeUpdate:
                     end += 1
             slot = child & 15
             at = 32 * slot + SLOT_AT
-            page[at : at + 32], page[8 + slot] = self._slot(record[8 + slot], child, depth + STRIDE, first, end)
+            kind = record[8 + slot]
+            node, after = self._slot(kind, child, depth + STRIDE, first, end)
+            page[at : at + 32] = node
+            if after != kind:
+                page[8 + slot] = after
+                sizes_differ = True
             dirty.append(slot)
             first = end
-        if sum(page[_KINDS]) <= _MERGE_LEAVES_MAX:
-            self.pages[key] = None
+        if sizes_differ and sum(page[KINDS]) <= _MERGE_LEAVES_MAX:
+            table[key] = version
+            self.undo[version + key] = REMOVED + record
             paths, leaves = self._merged(prefix, depth, low, high)
             return subtree_root(paths, leaves, depth), len(paths)
         if len(dirty) == 1:
-            self.slots[key] = encode_slot(record, dirty[0])
+            self.undo[version + key] = CHANGED + record[:8] + encode_slot(record, dirty[0])
             root = refresh_one(page, dirty[0])
         else:
-            self.slots[key] = b"".join([encode_slot(record, slot) for slot in dirty])
+            self.undo[version + key] = CHANGED + record[:8] + b"".join([encode_slot(record, slot) for slot in dirty])
             root = refresh(page, dirty)
-        self.pages[key] = bytes(page)
+        table[key] = bytes(page)
         return root, PAGE
 
 
@@ -196,7 +233,7 @@ def find(records: Records, kind: int, path: bytes) -> tuple[list[bytes], bytes |
     depth = 0
     while kind == PAGE:
         page = _required(records, page_key(target >> (256 - depth), depth))
-        kinds = page[_KINDS]
+        kinds = page[KINDS]
         slot = target >> (256 - STRIDE - depth) & 15
         node, first, span = 1, 0, SLOTS
         while span > 1 and (below_node := sum(kinds[first : first + span])) > 1:

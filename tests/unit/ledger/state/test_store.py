@@ -29,9 +29,11 @@ from althing.storage.memory import MemoryBackend
 
 State = dict[bytes, bytes]
 
-# Enough names to fill slots and pages, few enough to collide often; two share the first 24 bits of their paths.
+# Enough names to fill slots and pages, few enough to collide often; two share the first 24 bits of their paths,
+# and nine more the first 16 with them, so that pages reach into the lower part of the tree.
 TWINS = (b"twin/2926", b"twin/3193")
-NAMES = [*(b"%c/%d" % (b"abc"[number % 3], number) for number in range(90)), *TWINS]
+DEEP = [b"deep/%d" % number for number in (62143, 169743, 191049, 336834, 349812, 351019, 514627, 542467, 872636)]
+NAMES = [*(b"%c/%d" % (b"abc"[number % 3], number) for number in range(90)), *TWINS, *DEEP]
 
 
 def model_root(state: Mapping[bytes, bytes]) -> bytes:
@@ -142,6 +144,7 @@ def test_any_history_equals_the_model(steps: list[tuple[str, object]]) -> None:
         leaves = [key for key, _ in snapshot.scan("state.tree") if len(key) == 33]
         assert len(leaves) == len(versions[latest])
         assert all(len(record) > 8 for _, record in snapshot.scan("state.tree"))
+        assert all(len(record) > 8 for _, record in snapshot.scan("state.upper"))
 
 
 @pytest.fixture(params=["memory", "lmdb"])
@@ -333,3 +336,18 @@ def test_roots_do_not_depend_on_the_hash_seed() -> None:
     assert (
         sha256(answers.pop().encode()).hexdigest() == "9b5db5505f934b835e29255f8b224fcbee1d7260f427084684eb24692790afb4"
     )
+
+
+def test_names_reach_pages_near_the_root_and_far_from_it(store: StateStore) -> None:
+    """What the other tests rely on: both tables have pages, and they come and go with their leaves."""
+    store.commit(store.stage(1, dict.fromkeys(NAMES, b"1")))
+    with store.backend.read() as snapshot:
+        assert len([key for key, _ in snapshot.scan("state.tree") if len(key) < 33]) >= 1
+        assert len(list(snapshot.scan("state.upper"))) >= 5
+    store.commit(store.stage(2, dict.fromkeys(DEEP)))
+    check_version(store, 2, dict.fromkeys([name for name in NAMES if name not in DEEP], b"1"))
+    check_version(store, 1, dict.fromkeys(NAMES, b"1"))
+    while store.prune(1):
+        pass
+    with store.backend.read() as snapshot:
+        assert [key for key, _ in snapshot.scan("state.tree") if len(key) < 33] == []
