@@ -162,7 +162,7 @@ class Ledger:
     def admit(self, transactions: Sequence[bytes], time_s: int) -> list[Admitted | ProtocolError | RefusedError]:
         """Judge transactions by the latest state, all but their signatures: which checks are left, or why refused.
 
-        The caller verifies the checks (in parallel threads) and tells `signatures.add` of those that hold.
+        The caller verifies the checks (beside all this) and tells `signatures.add` of those that hold.
         """
         results: list[Admitted | ProtocolError | RefusedError] = []
         with pinned(self.store) as view:

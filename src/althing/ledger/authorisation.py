@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Final
 
 from althing.ledger.modules.identity.module import IdentityModule
@@ -35,23 +36,24 @@ class SignatureCache:
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def add(self, key: Key, signature: Signature) -> None:
-        """Remember that `signature` verified under `key`."""
-        entry = (int(key.suite), key.public, signature.signed, signature.value)
-        size = len(signature.signed) + 64
+    def add(self, checks: Iterable[Check]) -> None:
+        """Remember that these have verified."""
         with self._lock:
-            if self._bytes + size > _CACHE_BYTES_MAX:
-                self._known.clear()
-                self._bytes = 0
-            if entry not in self._known:
-                self._known[entry] = None
-                self._bytes += size
+            for key, signature in checks:
+                entry = (int(key.suite), key.public, signature.signed, signature.value)
+                size = len(signature.signed) + 64
+                if self._bytes + size > _CACHE_BYTES_MAX:
+                    self._known.clear()
+                    self._bytes = 0
+                if entry not in self._known:
+                    self._known[entry] = None
+                    self._bytes += size
 
     def check(self, key: Key, signature: Signature) -> bool:
         """As `holds`, and what verifies is remembered."""
         verifies = self.holds(key, signature)
         if verifies:
-            self.add(key, signature)
+            self.add(((key, signature),))
         return verifies
 
     def holds(self, key: Key, signature: Signature) -> bool:

@@ -7,6 +7,7 @@ the API takes no more requests and finishes those under way, then submission, en
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -36,6 +37,7 @@ __all__ = ["NodeProcess", "open_node", "run_node", "serve_node"]
 _log = structlog.get_logger("althing.node")
 
 _GRACEFUL_S: Final = 5  # for requests under way at the end; a client that waits for a block sends again
+_GARBAGE_AFTER: Final = 50_000  # objects more than were freed
 _INDEX_EVERY_S: Final = 1.0  # so many blocks share one durable write of the index
 
 
@@ -45,6 +47,7 @@ def open_node(
     engine: str = "solo",
     settings: Mapping[str, Any] | None = None,
     keep_versions: int = 1000,
+    verify_processes: int = 0,
     clock: Clock = time.time_ns,
 ) -> Node:
     """A node of a home with an engine by name; `settings` are the engine's own. Not started."""
@@ -56,7 +59,7 @@ def open_node(
     def maker(genesis: Genesis, directory: Path, clock: Clock) -> Engine:
         return make_engine(engine, genesis, directory, chosen, clock=clock)
 
-    return Node(at, maker, keep_versions=keep_versions, clock=clock)
+    return Node(at, maker, keep_versions=keep_versions, verify_processes=verify_processes, clock=clock)
 
 
 class NodeProcess:
@@ -117,6 +120,7 @@ class NodeProcess:
             engine=config.engine,
             settings=own if config.engine == "solo" else None,
             keep_versions=config.keep_versions,
+            verify_processes=config.verify_processes,
             clock=self._clock,
         )
         await life.start("node", None, node.stop)
@@ -197,6 +201,10 @@ def serve_node(
         import uvloop
 
         factory = uvloop.new_event_loop
+    # Transactions under way are some hundred thousand objects without cycles: looking for garbage among them as often as
+    # in a script takes a tenth of the processor.
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_AFTER, 20, 50)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(run_node(home, config, ready=ready))
 

@@ -40,6 +40,7 @@ class Node:
         make_engine: EngineMaker,
         *,
         keep_versions: int = 1000,
+        verify_processes: int = 0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.home = home
@@ -54,7 +55,9 @@ class Node:
         self.key = home.node_key()
         self.address = address_of_key(self.key.suite, self.key.public)
         self.application = LedgerApplication(self.ledger, clock)
-        self.submission = Submission(self.ledger, self.engine, self.key, self.address, clock)
+        self.submission = Submission(
+            self.ledger, self.engine, self.key, self.address, clock, processes=verify_processes
+        )
         self.application.committed = self._committed
         self.watchers: list[Callable[[CommittedContent], None]] = [self.submission.block_committed]
         make_folders(home.archive_dir)

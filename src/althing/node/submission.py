@@ -1,8 +1,8 @@
-"""From a client's transactions to receipts: admission, signature checks in threads, bundles, waiting for blocks.
+"""From a client's transactions to receipts: admission, signature checks, bundles, waiting for blocks.
 
-One task admits whatever has arrived; checks run in a few threads, which the crypto libraries leave the interpreter for;
-few bundles at a time are under way to the engine while the next one fills, so load makes bundles larger and an idle chain
-answers at once. Whatever happens to a bundle, each sender gets one answer: a receipt, a refusal, or that the time is over.
+One task admits whatever has arrived and hands the checks on (`signaturecheck`), another takes what has verified; few bundles
+at a time are under way to the engine while the next one fills, so load makes bundles larger and an idle chain answers at
+once. Whatever happens to a bundle, each sender gets one answer: a receipt, a refusal, or that the time is over.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Final
 
 from althing.consensus.engine import Engine
@@ -22,12 +22,13 @@ from althing.ledger.authorisation import Check
 from althing.ledger.query import find_transaction
 from althing.ledger.runtime.errors import NotFoundError
 from althing.node.application import CommittedContent
+from althing.node.signaturecheck import SignatureChecks
 from althing.protocol.bundle import make_bundle
-from althing.protocol.errors import AlthingError, UnavailableError
+from althing.protocol.errors import AlthingError, ProtocolError, RefusedError, UnavailableError
 from althing.protocol.hashing import sha256
 from althing.protocol.limits import BUNDLE_TXS_MAX
 from althing.protocol.receipt import Receipt
-from althing.protocol.signatures import PrivateKey, verify
+from althing.protocol.signatures import PrivateKey
 from althing.protocol.transaction import SignedTransaction
 
 __all__ = ["Submission", "TxAnswer"]
@@ -36,8 +37,8 @@ PENDING_MAX: Final = 20_000
 PENDING_BYTES_MAX: Final = 128 * 1024 * 1024
 BUNDLE_BYTES_MAX: Final = 2 * 1024 * 1024
 BUNDLES_UNDER_WAY_MAX: Final = 2
-ADMISSION_MAX: Final = 1024  # transactions judged at a time; keeps the loop free for others in between
-CHECKS_A_TASK: Final = 64
+ADMISSION_MAX: Final = 512  # transactions judged at a time; keeps the loop free for others in between
+GROUPS_CHECKED_MAX: Final = 2  # groups whose signatures are being verified; what arrives meanwhile gathers
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,24 @@ class TxAnswer:
 
 
 @dataclass(slots=True, eq=False)
+class _Request:
+    """What one sender sent together, which costs two futures however much that is."""
+
+    size: int
+    judged: asyncio.Future[None] = field(repr=False)
+    done: asyncio.Future[None] = field(repr=False)
+    answers: list[TxAnswer | _Pending | None]
+    unjudged: int
+    waiting: int = 0  # for so many places of `answers`
+
+    def judge(self, place: int, answer: TxAnswer | _Pending) -> None:
+        self.answers[place] = answer
+        self.unjudged -= 1
+        if not self.unjudged and not self.judged.done():
+            self.judged.set_result(None)
+
+
+@dataclass(slots=True, eq=False)
 class _Pending:
     """A transaction between admission and its block; all who sent it wait for one answer."""
 
@@ -61,10 +80,20 @@ class _Pending:
     data: bytes
     gas_limit: int
     expiry: int
-    done: asyncio.Future[TxAnswer] = field(repr=False)
+    answer: TxAnswer | None = None
+    requests: list[_Request] = field(default_factory=list, repr=False)
 
 
-_Arrived = tuple[bytes, "asyncio.Future[TxAnswer | _Pending]"]
+_Arrived = tuple[bytes, _Request, int]
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Transactions that are judged together, and the checks of their signatures under way."""
+
+    arrived: list[_Arrived]
+    judged: list[Admitted | ProtocolError | RefusedError] = field(default_factory=list)
+    failures: asyncio.Task[set[int]] | None = None
 
 
 class Submission:
@@ -78,16 +107,17 @@ class Submission:
         address: bytes,
         clock: Callable[[], int],
         *,
-        threads: int = 2,
+        processes: int = 0,
     ) -> None:
         self._ledger = ledger
         self._engine = engine
         self._key = key
         self._address = address
         self._clock = clock
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verify")
+        self._checks = SignatureChecks(processes)
         self._arrived: deque[_Arrived] = deque()
-        self._judging: list[_Arrived] = []
+        self._judging: list[_Group] = []
+        self._checked: asyncio.Queue[_Group] = asyncio.Queue(GROUPS_CHECKED_MAX - 1)
         self._pending: dict[bytes, _Pending] = {}
         self._bytes = 0  # of what has arrived, is being judged or pending
         self._unbundled: deque[_Pending] = deque()
@@ -97,25 +127,29 @@ class Submission:
         self._stopping = False
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._admission: asyncio.Task[None] | None = None
+        self._admission: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def pending(self) -> int:
         """Transactions taken and not yet in a block."""
-        return len(self._pending) + len(self._arrived) + len(self._judging)
+        return len(self._pending) + len(self._arrived) + sum(len(group.arrived) for group in self._judging)
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._admission = asyncio.create_task(self._admit_forever(), name="admission")
-        self._tasks = [self._admission]
+        self._admission = {
+            asyncio.create_task(self._admit_forever(), name="admission"),
+            asyncio.create_task(self._enter_forever(), name="entering"),
+        }
+        self._tasks = [*self._admission]
 
     async def failed(self) -> None:
         """Returns when admission has been stopped; raises the fault that ended it, without which nothing is answered."""
-        assert self._admission is not None, "started before it is watched"
-        await asyncio.wait({self._admission})
-        if not self._admission.cancelled():
-            self._admission.result()
+        assert self._admission, "started before it is watched"
+        done, _ = await asyncio.wait(self._admission, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if not task.cancelled():
+                task.result()
 
     async def stop(self) -> None:
         self._stopping = True
@@ -125,13 +159,17 @@ class Submission:
             # A task that failed has told so by `failed`; what waits must be released all the same.
             await asyncio.wait(self._tasks)
         gone = _stopping()
-        for _, arrived in (*self._judging, *self._arrived):
-            if not arrived.done():
-                arrived.set_exception(gone)
+        for group in self._judging:
+            if group.failures is not None:
+                group.failures.cancel()
+                await asyncio.wait({group.failures})
+        for _, request, _ in (*(one for group in self._judging for one in group.arrived), *self._arrived):
+            if not request.judged.done():
+                request.judged.set_exception(gone)
         self._judging, self._arrived = [], deque()
         for waiting in list(self._pending.values()):
             self._finish(waiting, TxAnswer(waiting.tx_id, gone.code, gone.message))
-        self._pool.shutdown(wait=True)
+        await self._checks.stop()
 
     async def submit(self, transactions: Sequence[bytes], *, wait: bool, timeout_s: int) -> list[TxAnswer]:
         """Answers in the order given. With `wait` they tell the block; after `timeout_s` the code is `tx.pending`.
@@ -144,23 +182,17 @@ class Submission:
         if self.pending + len(transactions) > PENDING_MAX or self._bytes + size > PENDING_BYTES_MAX:
             raise UnavailableError("pool.full", "too many transactions are waiting", hint="send more slowly")
         assert self._loop is not None, "started before serving"
-        arrivals = [self._loop.create_future() for _ in transactions]
-        self._arrived.extend(zip(transactions, arrivals, strict=True))
+        judged, done = self._loop.create_future(), self._loop.create_future()
+        count = len(transactions)
+        request = _Request(size, judged, done, [None] * count, count)
+        self._arrived.extend(zip(transactions, repeat(request), range(count), strict=False))
         self._bytes += size
         self._wake.set()
-        judged = await asyncio.gather(*arrivals)
-        if not wait:
-            return [TxAnswer(j.tx_id, "", "") if isinstance(j, _Pending) else j for j in judged]
-        waiting = {j.done for j in judged if isinstance(j, _Pending) and not j.done.done()}
-        if waiting:
-            await asyncio.wait(waiting, timeout=timeout_s)
-        return [self._answer(j) if isinstance(j, _Pending) else j for j in judged]
-
-    @staticmethod
-    def _answer(pending: _Pending) -> TxAnswer:
-        if pending.done.done():
-            return pending.done.result()
-        return TxAnswer(pending.tx_id, "tx.pending", "not in a block yet; ask for it by its id")
+        if count:
+            await judged
+        if wait and request.waiting:
+            await asyncio.wait({done}, timeout=timeout_s)
+        return [_answer(place, wait=wait) for place in request.answers]
 
     # --- admission ------------------------------------------------------------------------------------------------
 
@@ -170,52 +202,60 @@ class Submission:
             self._wake.clear()
             while self._arrived:
                 count = min(len(self._arrived), ADMISSION_MAX)
-                self._judging = [self._arrived.popleft() for _ in range(count)]
+                group = _Group([self._arrived.popleft() for _ in range(count)])
+                self._judging.append(group)
                 try:
-                    await self._admit(self._judging)
+                    group.judged = self._ledger.admit([data for data, _, _ in group.arrived], self._clock() // 10**9)
                 except AlthingError as exc:  # the state cannot be read
-                    for data, arrived in self._judging:
-                        if not arrived.done():
-                            self._bytes -= len(data)
-                            arrived.set_exception(exc)
-                self._judging = []
-                self._start_bundling()
+                    self._judging.remove(group)
+                    for data, request, _ in group.arrived:
+                        self._bytes -= len(data)
+                        if not request.judged.done():
+                            request.judged.set_exception(exc)
+                    continue
+                checks = [
+                    check for verdict in group.judged if isinstance(verdict, Admitted) for check in verdict.checks
+                ]
+                group.failures = asyncio.create_task(self._checks.failures(checks))
+                await self._checked.put(group)
 
-    async def _admit(self, group: list[_Arrived]) -> None:
-        time_s = self._clock() // 1_000_000_000
-        judged = self._ledger.admit([data for data, _ in group], time_s)
-        checks = [check for verdict in judged if isinstance(verdict, Admitted) for check in verdict.checks]
-        bad = await self._verify(checks)
-        for (data, arrived), verdict in zip(group, judged, strict=True):
+    async def _enter_forever(self) -> None:
+        while True:
+            group = await self._checked.get()
+            assert group.failures is not None, "a group is queued with its checks"
+            failures = await group.failures
+            self._judging.remove(group)
+            self._enter(group, failures)
+            self._start_bundling()
+
+    def _enter(self, group: _Group, failures: set[int]) -> None:
+        """Take what has verified, and answer the rest. `failures` count the checks of all its transactions."""
+        position = 0
+        good: list[Check] = []
+        for (data, request, place), verdict in zip(group.arrived, group.judged, strict=True):
             result: TxAnswer | _Pending
             if not isinstance(verdict, Admitted):
                 result = self._refusal(data, verdict)
-            elif any(id(check[1]) in bad for check in verdict.checks):
-                result = TxAnswer(verdict.tx.id, "tx.signature", "a signature does not verify")
-            elif arrived.done():  # its sender has gone
-                result = TxAnswer(verdict.tx.id, "", "")
             else:
-                result = self._enqueue(verdict.tx, data)
-            if not isinstance(result, _Pending) or result.data is not data:
+                first, position = position, position + len(verdict.checks)
+                failed = bool(failures) and not failures.isdisjoint(range(first, position))
+                if failed:
+                    result = TxAnswer(verdict.tx.id, "tx.signature", "a signature does not verify")
+                elif request.judged.done():  # its sender has gone
+                    result = TxAnswer(verdict.tx.id, "", "")
+                else:
+                    good += verdict.checks
+                    result = self._enqueue(verdict.tx, data)
+            if not isinstance(result, _Pending):
                 self._bytes -= len(data)
-                if not isinstance(result, _Pending):
-                    self._ledger.transactions.forget(data)  # strangers must not fill the cache
-            if not arrived.done():
-                arrived.set_result(result)
-
-    async def _verify(self, checks: list[Check]) -> set[int]:
-        """Verify in threads; identities of the signatures that do not hold. Those that do are remembered."""
-        assert self._loop is not None
-        groups = [checks[i : i + CHECKS_A_TASK] for i in range(0, len(checks), CHECKS_A_TASK)]
-        if len(groups) == 1 and len(groups[0]) <= 2:
-            failed = [_failures(groups[0])]
-        else:
-            failed = list(await asyncio.gather(*(self._loop.run_in_executor(self._pool, _failures, g) for g in groups)))
-        bad = {number for numbers in failed for number in numbers}
-        for key, signature in checks:
-            if id(signature) not in bad:
-                self._ledger.signatures.add(key, signature)
-        return bad
+                self._ledger.transactions.forget(data)  # strangers must not fill the cache
+            else:
+                if result.data is not data:
+                    self._bytes -= len(data)
+                result.requests.append(request)
+                request.waiting += 1
+            request.judge(place, result)
+        self._ledger.signatures.add(good)
 
     def _refusal(self, data: bytes, error: AlthingError) -> TxAnswer:
         tx_id = sha256(data)
@@ -232,9 +272,8 @@ class Submission:
     def _enqueue(self, tx: SignedTransaction, data: bytes) -> _Pending:
         known = self._pending.get(tx.id)
         if known is None:
-            assert self._loop is not None
             body = tx.transaction
-            known = _Pending(tx.id, data, body.gas_limit, body.expiry, self._loop.create_future())
+            known = _Pending(tx.id, data, body.gas_limit, body.expiry)
             self._pending[tx.id] = known
             self._unbundled.append(known)
             self._expiring.setdefault(body.expiry, set()).add(known)
@@ -242,9 +281,13 @@ class Submission:
 
     def _finish(self, pending: _Pending, answer: TxAnswer) -> None:
         """Give all who wait for a transaction their answer, once."""
-        if pending.done.done():
+        if pending.answer is not None:
             return
-        pending.done.set_result(answer)
+        pending.answer = answer
+        for request in pending.requests:
+            request.waiting -= 1
+            if not request.waiting and not request.unjudged and not request.done.done():
+                request.done.set_result(None)
         del self._pending[pending.tx_id]
         self._bytes -= len(pending.data)
         alike = self._expiring[pending.expiry]
@@ -279,7 +322,7 @@ class Submission:
         size = gas = 0
         while self._unbundled and len(chosen) < BUNDLE_TXS_MAX:
             pending = self._unbundled[0]
-            if pending.done.done():  # expired meanwhile, or executed in another node's bundle
+            if pending.answer is not None:  # expired meanwhile, or executed in another node's bundle
                 self._unbundled.popleft()
                 continue
             size += len(pending.data)
@@ -331,7 +374,7 @@ class Submission:
             for pending in list(self._expiring[expiry]):
                 answer = TxAnswer(pending.tx_id, "tx.expired", f"the transaction expired at {expiry}")
                 self._finish(pending, answer)
-        for name in [n for n, chosen in self._under_way.items() if all(p.done.done() for p in chosen)]:  # 3
+        for name in [n for n, chosen in self._under_way.items() if all(p.answer for p in chosen)]:  # 3
             del self._under_way[name]
         self._start_bundling()
 
@@ -344,5 +387,10 @@ def _stopping() -> UnavailableError:
     )
 
 
-def _failures(checks: list[Check]) -> list[int]:
-    return [id(s) for key, s in checks if not verify(key.suite, key.public, s.signed, s.value)]
+def _answer(place: TxAnswer | _Pending | None, *, wait: bool) -> TxAnswer:
+    assert place is not None, "every place has been judged"
+    if isinstance(place, TxAnswer):
+        return place
+    if not wait:
+        return TxAnswer(place.tx_id, "", "")
+    return place.answer or TxAnswer(place.tx_id, "tx.pending", "not in a block yet; ask for it by its id")

@@ -383,7 +383,6 @@ def test_what_admission_remembers_does_not_outlive_the_key(town: Town) -> None:
     chain, clerk = town.chain, town.clerk
     data = chain.sign(clerk, note(clerk))
     (verdict,) = chain.ledger.admit([data], chain.time_s)
-    for key, signature in verdict.checks:  # type: ignore[union-attr]
-        chain.ledger.signatures.add(key, signature)
+    chain.ledger.signatures.add(verdict.checks)  # type: ignore[union-attr]
     town.ok(clerk, rotate(clerk, add=(public(KEYS[1]),), end=(kid(clerk.key),)))
     assert chain.block(data)[0].code == "tx.unknown_key"
