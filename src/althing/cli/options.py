@@ -11,9 +11,11 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 
 from althing.cli.output import fail
-from althing.client import Client, Signer, load_signer
+from althing.client import Client, Signer, load_key, load_signer
 from althing.client.errors import ClientError
+from althing.gateway.config import GatewayPaths
 from althing.node.home import Home, HomeError
+from althing.protocol.address import address_of_key
 from althing.protocol.errors import AlthingError, UnavailableError
 
 __all__ = [
@@ -23,8 +25,10 @@ __all__ = [
     "KeyOption",
     "NodeOption",
     "admin_signer",
+    "gateway_address",
     "guarded",
     "open_client",
+    "require_home",
 ]
 
 DEFAULT_HOME: Final = Path.home() / ".althing"
@@ -61,8 +65,29 @@ def guarded(command: C) -> C:
     return run  # type: ignore[return-value]
 
 
+def require_home(home: Path) -> Home:
+    """The home of a chain, or HomeError: before anything else is missed or made in a folder that is none."""
+    place = Home(home)
+    if not place.genesis_file.exists():
+        raise HomeError(
+            "home.missing", f"there is no chain at {home}", hint="start one: althing demo; or name another: --home"
+        )
+    return place
+
+
+def gateway_address(home: Path) -> bytes:
+    """The address of the home's gateway, which writes the streams that are defined from here."""
+    path = GatewayPaths(require_home(home).path).key
+    if not path.exists():
+        raise ClientError("key.missing", f"{home} has no gateway yet", hint="make one: althing gateway init")
+    held = load_key(path)
+    return address_of_key(held.suite, held.public)
+
+
 def admin_signer(home: Path, key: Path | None) -> Signer:
     """The account to sign with; an encrypted key takes its passphrase from ALTHING_PASSPHRASE."""
+    if key is None:
+        require_home(home)
     return load_signer(key or Home(home).admin_key_file, passphrase=os.environ.get("ALTHING_PASSPHRASE"))
 
 
@@ -71,8 +96,7 @@ def open_client(home: Path, node: str = "", *, signer: Signer | None = None) -> 
     place = Home(home)
     url = node or str(place.ports().get("api", ""))
     if not url:
-        if not place.genesis_file.exists():
-            raise HomeError("home.missing", f"there is no chain at {home}", hint="start one: althing demo")
+        require_home(home)
         raise UnavailableError("node.unavailable", "this home's node has never run", hint="althing node start")
     trust = place.trust_file if place.trust_file.exists() else None
     client = Client(url, trust=trust, signer=signer)

@@ -12,11 +12,12 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from althing.protocol.errors import AlthingError, UnavailableError
 
-__all__ = ["EXIT_FAILED", "EXIT_UNAVAILABLE", "emit", "fail", "note", "table"]
+__all__ = ["EXIT_FAILED", "EXIT_UNAVAILABLE", "emit", "fail", "note", "table", "working"]
 
 EXIT_FAILED = 1
 EXIT_UNAVAILABLE = 3
@@ -40,6 +41,13 @@ def emit(document: Any, text: str | Table, *, as_json: bool) -> None:
 def note(text: str) -> None:
     """A remark for people, on stderr so that stdout stays a result."""
     _err.print(text, markup=False)
+
+
+def working(what: str, *, as_json: bool) -> Progress:
+    """Shows that long work goes on: on stderr, only on a terminal, and gone when it is done."""
+    columns = (SpinnerColumn(), TextColumn(what), MofNCompleteColumn(), TimeElapsedColumn())
+    silent = as_json or not sys.stderr.isatty()
+    return Progress(*columns, console=Console(stderr=True), disable=silent, transient=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, empty: str) -> str | Table:

@@ -35,7 +35,9 @@ def parse_stream(text: str) -> tuple[str, StreamSchema]:
         quantity, _, rest = part.partition(":")
         unit, _, kind = rest.partition(":")
         if not quantity or (kind and kind not in _KINDS):
-            raise ClientError("cli.stream", f"{part!r} is not QUANTITY:UNIT or QUANTITY:UNIT:number|text|bool")
+            raise ClientError(
+                "cli.stream", f"{part!r} is not QUANTITY:UNIT or QUANTITY:UNIT:number|text|bool", hint="temperature:Cel"
+            )
         quantities.append(Quantity(quantity, unit, _KINDS[kind or "number"]))
     fields = tuple(Field(f"/{quantity.name}", quantity.name, "", quantity.kind) for quantity in quantities)
     mapping = Mapping(fields=fields, time=TimeField("/time"))

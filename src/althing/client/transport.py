@@ -106,7 +106,7 @@ class Transport:
         raise UnavailableError(
             "node.unavailable",
             f"no node answered ({', '.join(self._urls)}): {last}",
-            hint="is the node running? althing node status",
+            hint="start it: althing node start; or name another one",
             retry_after_s=2,
         )
 

@@ -118,7 +118,7 @@ def verify_proof(data: bytes, trust: Trust, *, require_device: bool = False) -> 
         f"{leaf.stream} sequence {leaf.sequence} is leaf {_index(leaf, row)} of {row.batch_size} under {row.batch_root.hex()}",
         f"anchored at height {row.height}, entry {proof.row_index} of {head.log_size} in the stream's log",
         f"stream {definition.path} (number {definition.id}) in the state with root {header.app_hash.hex()}",
-        f"account of {account.name} ({account.kind.name.lower()}), {len(account.keys)} keys on record",
+        f"account of {account.name} ({account.kind.name.lower()}), keys on record: {len(account.keys)}",
         origin,
         f"height {header.height}, header {header.hash().hex()}, signed by more than two thirds of {len(validators.validators)}",
         anchored,

@@ -59,8 +59,13 @@ def _parse(arguments: list[str]) -> None:
     command, path = CLI, "althing"
     rest = list(arguments)
     while hasattr(command, "commands"):
-        if not rest or rest[0].startswith("-"):
-            break
+        if not rest:
+            return
+        if rest[0].startswith("-"):
+            # Options of the program and of groups act while they are parsed (--install-completion does): only looked up.
+            known = {"--help", "-h"} | {option for parameter in command.params for option in parameter.opts}
+            assert set(rest) <= known, f"{path} has no option {' '.join(rest)}"
+            return
         name = rest.pop(0)
         assert name in command.commands, f"there is no command {path} {name}"
         command, path = command.commands[name], f"{path} {name}"

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from althing.cli.demo.texts import home_option, own_command
 from althing.cli.help import examples
 from althing.cli.options import (
     DEFAULT_HOME,
@@ -17,8 +18,10 @@ from althing.cli.options import (
     KeyOption,
     NodeOption,
     admin_signer,
+    gateway_address,
     guarded,
     open_client,
+    require_home,
 )
 from althing.cli.output import emit, table
 from althing.cli.streamspec import STATUS_SCHEMA, parse_stream
@@ -27,7 +30,7 @@ from althing.client.errors import ClientError
 from althing.gateway.config import GatewayPaths
 from althing.gateway.tokens import TokenStore
 from althing.node.home import Home
-from althing.protocol.address import address_of_key, did, is_name, stream_path
+from althing.protocol.address import did, is_name
 from althing.protocol.genesis import genesis_hash
 from althing.protocol.message import CONTENT_TYPE_COSE, sign_message
 from althing.protocol.messages.devices import DeviceState, RegisterDevice
@@ -74,8 +77,7 @@ def add(
     streams = [parse_stream(text) for text in stream]
     pairs = tuple(sorted(_pair(text) for text in metadata or ()))
     paths = GatewayPaths(home)
-    gateway_key = load_key(paths.key)
-    gateway = address_of_key(gateway_key.suite, gateway_key.public)
+    gateway = gateway_address(home)
     device_key, key_file = _device_key(home, name, suite)
     signer = admin_signer(home, key)
     with open_client(home, node, signer=signer) as client:
@@ -104,7 +106,7 @@ def add(
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ClientError("cli.meta", f"{text!r} is not KEY=VALUE")
+        raise ClientError("cli.meta", f"{text!r} is not KEY=VALUE", hint="as in place=hall-2")
     return name, value
 
 
@@ -132,7 +134,7 @@ def _lines(
             "mosquitto_pub": f"{publish} -m '{body}'",
             "curl": f"{post} -H 'Content-Type: application/json' -d '{body}'",
         }
-    sign = f"althing device sign {name} --home {home} --stream {stream[0]} --text '{body}'"
+    sign = f"{own_command()} device sign {name}{home_option(home)} --stream {stream[0]} --text '{body}'"
     return {
         "mosquitto_pub": f"{sign} | {publish} -s",
         "curl": f"{sign} | {post} -H 'Content-Type: {CONTENT_TYPE_COSE}' --data-binary @-",
@@ -171,10 +173,17 @@ def sign(
 ) -> None:
     """Sign a payload as a device: COSE_Sign1 bytes on standard output. The counter is kept beside the key."""
     payload = sys.stdin.buffer.read() if text is None else text.encode()
-    stream_path(f"{name}/{stream}")
-    place = Home(home)
-    genesis = place.genesis()
-    key = load_key(home / "devices" / f"{name}.json")
+    if not is_name(stream):
+        raise ClientError("cli.stream", f"{stream!r} is not a name of a stream", hint="without the device: climate")
+    genesis = require_home(home).genesis()
+    key_file = home / "devices" / f"{name}.json"
+    if not is_name(name) or not key_file.exists():
+        raise ClientError(
+            "key.missing",
+            f"this home has no key of a device {name}",
+            hint="althing device add NAME --suite p256 makes a device with a key",
+        )
+    key = load_key(key_file)
     counter = _next_counter(home / "devices" / f"{name}.counter")
     signed = sign_message(
         key,

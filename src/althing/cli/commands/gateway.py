@@ -22,6 +22,7 @@ from althing.cli.options import (
     admin_signer,
     guarded,
     open_client,
+    require_home,
 )
 from althing.cli.output import emit
 from althing.cli.ports import choose_port, port_of, remember
@@ -54,7 +55,7 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Make the home's gateway: a key, and an account for it. Safe to repeat."""
-    paths = GatewayPaths(home)
+    paths = GatewayPaths(require_home(home).path)
     if not paths.key.exists():
         save_key(paths.key, generate_key())
     held = load_key(paths.key)
@@ -118,7 +119,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
 
 def gateway_status(home: Path) -> dict[str, Any]:
     """The gateway's own report, or UnavailableError."""
-    url = str(Home(home).ports().get("http", ""))
+    url = str(require_home(home).ports().get("http", ""))
     try:
         response = httpx2.get(f"{url}/v1/status", timeout=5)
         document = response.json()
@@ -139,7 +140,7 @@ def token(
     as_json: JsonOption = False,
 ) -> None:
     """Make a token for a device (printed once), or revoke its tokens."""
-    tokens = TokenStore(GatewayPaths(home).tokens)
+    tokens = TokenStore(GatewayPaths(require_home(home).path).tokens)
     if revoke:
         count = tokens.revoke(device)
         emit({"device": device, "revoked": count}, f"{count} tokens of {device} revoked", as_json=as_json)
@@ -152,6 +153,7 @@ def token(
 @guarded
 def repair(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Repair a damaged spool of a stopped gateway: what reads is kept, what does not is named."""
+    require_home(home)
     report = dataclasses.asdict(repair_spool(GatewayPaths(home).spool))
     emit(report, "\n".join(f"{name:16} {value}" for name, value in report.items()), as_json=as_json)
 
@@ -164,6 +166,7 @@ def release(
     as_json: JsonOption = False,
 ) -> None:
     """Let a stopped gateway accept messages of a held stream again; those held before stay held and listed."""
+    require_home(home)
     released = HeldMessages(GatewayPaths(home).spool).allow(stream)
     emit(
         {"stream": stream, "released": released}, "released" if released else "no such stream is held", as_json=as_json

@@ -198,7 +198,6 @@ def _text(verified: Verified) -> str:
             f"arrived {_time(verified.leaf.arrival)} by the gateway's clock",
             f"anchored in block {verified.row.height} at ledger time {_time(verified.row.time)} (the vote before it)",
             *lines,
-            f"trusted as of height {verified.trusted_height}",
         ]
     )
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.progress import track
 
 from althing.archive.catalogue import Catalogue
 from althing.archive.objects import LocalObjects
 from althing.archive.verify import verify_segment
 from althing.cli.help import examples
-from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, guarded
-from althing.cli.output import EXIT_FAILED, emit, table
+from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, guarded, require_home
+from althing.cli.output import EXIT_FAILED, emit, table, working
 from althing.client.errors import ClientError
 from althing.ledger.state.store import StateStore
 from althing.node.anchorindex import AnchorIndex
-from althing.node.home import Home
 from althing.protocol.genesis import genesis_hash
 from althing.storage.registry import open_backend
 
@@ -29,7 +27,7 @@ app = typer.Typer(name="segment", help="Segments of the archive: list, verify.",
 @guarded
 def list_segments(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the segments of the home's archive."""
-    catalogue = Catalogue(LocalObjects(Home(home).archive_dir, read_only=True))
+    catalogue = Catalogue(LocalObjects(require_home(home).archive_dir, read_only=True))
     catalogue.refresh()
     rows = [{"name": str(segment.name), "bytes": segment.size} for segment in catalogue.segments()]
     emit(rows, table(("name", "bytes"), rows, empty="no segments yet"), as_json=as_json)
@@ -43,7 +41,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Recompute leaves, roots and every decoded column of segments, and compare them with the chain's anchors."""
-    place = Home(home)
+    place = require_home(home)
     objects = LocalObjects(place.archive_dir, read_only=True)
     catalogue = Catalogue(objects)
     catalogue.refresh()
@@ -60,9 +58,10 @@ def verify(
         anchors = AnchorIndex(StateStore(backend))
         carried: dict[int, tuple[int, int | None]] = {}
         results = []
-        for segment in track(segments, "verifying", disable=as_json, transient=True):
-            path = objects.local_path(str(segment.name))
-            results.append(verify_segment(path, digest, name=segment.name, anchors=anchors, carried=carried))
+        with working("verifying segments", as_json=as_json) as progress:
+            for segment in progress.track(segments):
+                path = objects.local_path(str(segment.name))
+                results.append(verify_segment(path, digest, name=segment.name, anchors=anchors, carried=carried))
     finally:
         backend.close()
     findings = [

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
 
 from althing.archive.export import ExportRequest, export_stream
 from althing.archive.exportcheck import verify_export
@@ -25,14 +24,14 @@ from althing.cli.options import (
     KeyOption,
     NodeOption,
     admin_signer,
+    gateway_address,
     guarded,
     open_client,
+    require_home,
 )
-from althing.cli.output import EXIT_FAILED, emit, note, table
+from althing.cli.output import EXIT_FAILED, emit, note, table, working
 from althing.cli.streamspec import parse_stream
-from althing.client import load_key
 from althing.client.errors import ClientError
-from althing.gateway.config import GatewayPaths
 from althing.ledger.query import LedgerView
 from althing.ledger.state.store import StateStore
 from althing.light.verifier import verify_proof
@@ -40,7 +39,7 @@ from althing.node.home import Home
 from althing.node.offline import offline_proofs
 from althing.node.sources import ChainAnchors
 from althing.node.trustway import Pin
-from althing.protocol.address import address_of_key
+from althing.protocol.address import stream_path
 from althing.protocol.errors import UnavailableError
 from althing.protocol.genesis import genesis_hash
 from althing.protocol.timestamps import parse_time
@@ -66,9 +65,9 @@ def define(
 ) -> None:
     """Define another stream of a device."""
     name, schema = parse_stream(stream)
-    held = load_key(GatewayPaths(home).key)
+    gateway = gateway_address(home)
     with open_client(home, node, signer=admin_signer(home, key)) as client:
-        done = client.define_stream(f"{device}/{name}", address_of_key(held.suite, held.public), schema)
+        done = client.define_stream(f"{device}/{name}", gateway, schema)
     emit({"stream": f"{device}/{name}", "height": done.height}, f"{device}/{name} is defined", as_json=as_json)
 
 
@@ -101,6 +100,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show a stream's definition and head."""
+    stream_path(stream)
     with open_client(home, node) as client:
         document = client.get(f"streams/{stream}")
     emit(document, json.dumps(document, indent=2, ensure_ascii=False), as_json=as_json)
@@ -127,7 +127,9 @@ def readings(
     as_json: JsonOption = False,
 ) -> None:
     """Print readings with their addresses; each message they come from is proved unless --no-verify."""
-    with open_client(home, node) as client:
+    stream_path(stream)
+    with open_client(home, node) as client, working("reading and proving", as_json=as_json) as progress:
+        progress.add_task("", total=None)
         found = client.readings(
             stream, time=time, start=start, end=end, limit=limit, newest_first=newest, verify=verify
         )
@@ -188,7 +190,8 @@ def export(
 
     A copy of this home's trust file goes with it. Whoever verifies should compare it with one they have from elsewhere.
     """
-    place = Home(home)
+    stream_path(stream)
+    place = require_home(home)
     genesis = place.genesis()
     backend = open_backend("lmdb", place.state_dir, readonly=True)
     try:
@@ -215,8 +218,8 @@ def export(
         )
         reader = ArchiveReader(LocalObjects(place.archive_dir, read_only=True), anchors=ChainAnchors(store))
         try:
-            with _proofs(home, node) as proof, Progress(disable=as_json, transient=True) as progress:
-                task = progress.add_task("exporting", total=None)
+            with _proofs(home, node) as proof, working("proving batches", as_json=as_json) as progress:
+                task = progress.add_task("", total=None)
 
                 def prove(sequence: int) -> bytes:
                     progress.advance(task)
@@ -252,13 +255,19 @@ def verify_exported(
     as_json: JsonOption = False,
 ) -> None:
     """Verify an export offline: every row against its message, every message against a proved batch."""
+    if not (folder / "manifest.json").exists():
+        raise ClientError(
+            "cli.file", f"{folder} is not an export: it has no manifest.json", hint="althing stream export makes one"
+        )
     trusted = parse_trust(trust.read_bytes())
 
     def check(data: bytes) -> tuple[str, bytes, str, int, bytes]:
         found = verify_proof(data, trusted)
         return trusted.chain_id, trusted.genesis_hash, found.stream, found.sequence, found.row.batch_root
 
-    result = verify_export(folder, check_proof=check)
+    with working("verifying", as_json=as_json) as progress:
+        progress.add_task("", total=None)
+        result = verify_export(folder, check_proof=check)
     findings = [{"code": f.code, "where": f.where, "message": f.message} for f in result.findings]
     document = {
         "ok": result.ok and result.proved == result.batches,

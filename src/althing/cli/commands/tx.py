@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from althing.cli.help import examples
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
 from althing.cli.output import emit, table
+from althing.client.errors import ClientError
 from althing.protocol.refusals import meaning_of
 
 __all__ = ["app", "list_transactions", "show"]
@@ -41,6 +43,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show a transaction with its receipt."""
+    if not re.fullmatch("[0-9a-f]{64}", identifier):
+        raise ClientError("api.parameter", "an id has 64 hexadecimal digits", hint="they are listed: althing tx list")
     with open_client(home, node) as client:
         document = client.get(f"transactions/{identifier}")
     text = json.dumps(document, indent=2, ensure_ascii=False)
