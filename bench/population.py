@@ -66,26 +66,18 @@ def device_name(number: int, *, signed: bool) -> str:
 
 
 def make_accounts(home: Home, url: str, accounts: int = ACCOUNTS, keys_each: int = KEYS_EACH) -> None:
-    """Accounts, and a value in each of their registers."""
+    """Accounts, each co-signed by its own key, and a value in each of their registers."""
 
     async def work() -> None:
         admin = load_signer(home.admin_key_file)
         async with await AsyncClient.connect(url, signer=admin) as chain:
             signers = [account_signer(number) for number in range(accounts)]
-            await _send(
-                chain,
-                [
-                    CreateAccount(
-                        admin.address,
-                        AccountKind.SERVICE,
-                        f"service-{number}",
-                        (),
-                        1,
-                        (Key(signer.keys[0].suite, signer.keys[0].public),),
-                    )
-                    for number, signer in enumerate(signers)
-                ],
-            )
+            created = []
+            for number, signer in enumerate(signers):
+                key = Key(signer.keys[0].suite, signer.keys[0].public)
+                message = CreateAccount(admin.address, AccountKind.SERVICE, f"service-{number}", (), 1, (key,))
+                created.append(chain.send_later(message, signers=(admin, signer)))
+            await asyncio.gather(*created)
             futures = []
             for signer in signers:
                 registers = [SetAttribute(signer.address, f"r{at}", "0" * 32) for at in range(keys_each)]
@@ -108,7 +100,12 @@ def make_devices(home: Home, url: str, *, count: int = DEVICES, signed: bool, re
         gateway = address_of_key(held.suite, held.public)
         async with await AsyncClient.connect(url, signer=admin) as chain:
             if fresh:
-                await chain.create_account("gateway-1", AccountKind.GATEWAY, [Key(held.suite, held.public)])
+                await chain.create_account(
+                    "gateway-1",
+                    AccountKind.GATEWAY,
+                    [Key(held.suite, held.public)],
+                    holder=Signer(gateway, (held,)),
+                )
             schema = SENML if readings else RAW
             registered, defined = [], []
             for number in range(count):

@@ -4,7 +4,7 @@ from althing.client.client import AsyncClient, ChainEvent, load_signer
 from althing.client.errors import ClientError, LyingNodeError, NodeError, RefusedTransactionError
 from althing.client.keyfile import generate_key, load_key, save_key
 from althing.client.readings import ReadingRecord, Readings
-from althing.client.sending import Committed, Signer
+from althing.client.sending import Committed, Signer, co_signed
 from althing.client.sync import Client
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Readings",
     "RefusedTransactionError",
     "Signer",
+    "co_signed",
     "generate_key",
     "load_key",
     "load_signer",

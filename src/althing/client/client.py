@@ -157,10 +157,16 @@ class AsyncClient:
         organisation: bytes | None = None,
         roles: Sequence[Role] = (),
         threshold: int = 1,
+        holder: Signer | None = None,
     ) -> Committed:
-        """Create an account in the organisation (default: the signer's own)."""
+        """Create an account in the organisation (default: the signer's own).
+
+        With `holder`, who signs too, it stands at the address of the first key; else at one derived from the
+        organisation and this key (docs/spec/addresses.md §1), so that nobody's place is taken without him.
+        """
         home = organisation or await self._organisation()
-        return await self.send(CreateAccount(home, kind, name, tuple(roles), threshold, tuple(keys)))
+        message = CreateAccount(home, kind, name, tuple(roles), threshold, tuple(keys))
+        return await self._send_with(message, holder)
 
     async def register_device(
         self,
@@ -173,11 +179,14 @@ class AsyncClient:
     ) -> Committed:
         """Register a device; with `device` it signs too (registered by itself, co-signed by the organisation)."""
         message = RegisterDevice(name, await self._organisation(), key, gateway, tuple(sorted(metadata)))
-        if device is None:
+        return await self._send_with(message, device)
+
+    async def _send_with(self, message: MessageBody, holder: Signer | None) -> Committed:
+        if holder is None:
             return await self.send(message)
         if self._signer is None:
             raise ClientError("client.signer", "the organisation must co-sign", hint="connect with signer=…")
-        return await self.send(message, signers=(self._signer, device))
+        return await self.send(message, signers=(self._signer, holder))
 
     async def set_device_state(self, name: str, state: DeviceState, reason: str = "") -> Committed:
         return await self.send(SetDeviceState(name, state, reason))

@@ -13,6 +13,7 @@ from typing import Final
 
 from althing.client.errors import NodeError, RefusedTransactionError
 from althing.client.transport import Transport
+from althing.protocol.address import address_of_key
 from althing.protocol.catalog import MessageBody
 from althing.protocol.codec import encode
 from althing.protocol.errors import AlthingError, ProtocolError, UnavailableError
@@ -22,7 +23,7 @@ from althing.protocol.refusals import meaning_of
 from althing.protocol.signatures import PrivateKey
 from althing.protocol.transaction import Transaction, sign_transaction
 
-__all__ = ["Committed", "Sender", "Signer"]
+__all__ = ["Committed", "Sender", "Signer", "co_signed"]
 
 PACK_MAX: Final = 2048  # transactions in one request
 PACK_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -38,6 +39,11 @@ class Signer:
 
     address: bytes
     keys: tuple[PrivateKey, ...]
+
+
+def co_signed(signer: Signer, key: PrivateKey | None) -> tuple[Signer, ...]:
+    """The signers of a registration: with its own key at hand the new account proves that it has it."""
+    return (signer,) if key is None else (signer, Signer(address_of_key(key.suite, key.public), (key,)))
 
 
 @dataclass(frozen=True, slots=True)

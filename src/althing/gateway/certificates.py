@@ -76,15 +76,16 @@ class CertificateStore:
             return None
         if der not in self._enrolled and issuer is None:
             return None  # verified by what has been taken out of the folder since
+        names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        name = str(names[0].value) if len(names) == 1 else ""
         # 1
-        device = None if own is None else self._registry.device_of_key(*own)
+        device = None if own is None else self._registry.device_of_key(*own, name)
         if device is not None and device.active:
             return Principal(device.name, format_address(device.organisation), "certificate")
         # 2
         if issuer is None:
             return None
-        names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        named = self._registry.devices.get(str(names[0].value)) if len(names) == 1 else None
+        named = self._registry.devices.get(name)
         if named is None or not named.active or format_address(named.organisation) != issuer:
             return None
         return Principal(named.name, issuer, "certificate")

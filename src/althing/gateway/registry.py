@@ -16,7 +16,7 @@ import structlog
 from althing.gateway.errors import LedgerError, SettingsError
 from althing.gateway.ledger import Cursor, DeviceView, LedgerEvent, LedgerPort, StreamView
 from althing.gateway.registry_file import RegistryFile, Saved
-from althing.protocol.address import key_id
+from althing.protocol.address import address_of_key, key_id
 from althing.protocol.messages.identity import KeyEntry
 from althing.protocol.messages.streams import StreamDefinition
 from althing.protocol.signatures import Suite
@@ -63,7 +63,7 @@ class Registry:
         self._confirmed_ns = 0  # when the view was last known to be current
         self._cursor: Cursor | None = None
         self._by_address: dict[bytes, str] = {}
-        self._by_key: dict[tuple[Suite, bytes], str] = {}
+        self._by_key: dict[tuple[Suite, bytes], list[str]] = {}
         self._by_number: dict[int, str] = {}
         self._history: dict[str, list[tuple[int, StreamDefinition]]] = {}
         self._unknown: dict[str, float] = {}
@@ -94,12 +94,18 @@ class Registry:
                 return entry
         return None
 
-    def device_of_key(self, suite: Suite, public: bytes) -> DeviceView | None:
-        """The device whose active key this is."""
-        device = self.devices.get(self._by_key.get((suite, public), ""))
-        if device is None:
-            return None
-        return device if self.key_of(device, key_id(suite, public), suite) is not None else None
+    def device_of_key(self, suite: Suite, public: bytes, name: str = "") -> DeviceView | None:
+        """The device whose active key this is.
+
+        Anybody may register a key he has merely seen under another device. So where several have it, it is the one
+        called `name`, else the one that proved possession (its address is the key's), and else none of them.
+        """
+        kid = key_id(suite, public)
+        held = [self.devices[known] for known in self._by_key.get((suite, public), ())]
+        held = [device for device in held if self.key_of(device, kid, suite) is not None]
+        own = address_of_key(suite, public)
+        chosen = [device for device in held if device.name == name] or [d for d in held if d.address == own] or held
+        return chosen[0] if len(chosen) == 1 else None
 
     def now_s(self) -> int:
         """Ledger time, carried on by the clock while the chain is idle or away."""
@@ -271,11 +277,11 @@ class Registry:
             return
         if before is not None:
             for entry in before.keys:
-                self._by_key.pop((entry.key.suite, entry.key.public), None)
+                self._by_key[entry.key.suite, entry.key.public].remove(device.name)
         self.devices[device.name] = device
         self._by_address[device.address] = device.name
         for entry in device.keys:
-            self._by_key[entry.key.suite, entry.key.public] = device.name
+            self._by_key.setdefault((entry.key.suite, entry.key.public), []).append(device.name)
         self._dirty = True
         for tell in self.on_device:
             tell(device)

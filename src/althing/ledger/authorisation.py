@@ -13,7 +13,8 @@ from althing.protocol.address import format_address, key_id
 from althing.protocol.bundle import Bundle
 from althing.protocol.cose import Signature
 from althing.protocol.messages.devices import RegisterDevice
-from althing.protocol.messages.identity import Account, AccountKind, Key
+from althing.protocol.messages.governance import AdmitOrganisation
+from althing.protocol.messages.identity import Account, AccountKind, CreateAccount, Key
 from althing.protocol.signatures import verify
 from althing.protocol.transaction import SignedTransaction
 
@@ -108,12 +109,13 @@ def require_bundle_signature(node: Account, bundle: Bundle, time_s: int, signatu
 def required_checks(identity: IdentityModule, state: State, tx: SignedTransaction, time_s: int) -> list[Check]:
     """The checks that authorise `tx` at ledger time `time_s`, or TxError; nothing is computed before accounts are known.
 
-    1. Every signer has a usable account, or is a device that a message of this transaction registers.
-    2. Every signature's key id belongs to an active key of a signer, of the same suite.
+    1. Every signer has a usable account, or is the address of a first key that a message of this transaction brings.
+    2. Every signature's key id belongs to an active key of a signer, of the same suite. It counts for every signer
+       that holds this key; two signers' different keys of one id are refused, for nobody could tell whose it is.
     3. Every signer has as many signatures as its threshold asks for.
     """
     body = tx.transaction
-    keys: dict[bytes, tuple[bytes, Key]] = {}
+    keys: dict[bytes, tuple[Key, list[bytes]]] = {}
     missing: dict[bytes, int] = {}
     # 1
     for signer in body.signers:
@@ -122,7 +124,7 @@ def required_checks(identity: IdentityModule, state: State, tx: SignedTransactio
             key = _introduced(tx, signer)
             if key is None:
                 raise TxError("tx.unknown_account", f"there is no account {format_address(signer)}")
-            keys[key_id(key.suite, key.public)] = (signer, key)
+            _hold(keys, key, signer)
             missing[signer] = 1
             continue
         if not identity.usable(state, account):
@@ -132,25 +134,42 @@ def required_checks(identity: IdentityModule, state: State, tx: SignedTransactio
         missing[signer] = account.threshold
         for entry in account.keys:
             if entry.active_at(time_s):
-                keys[key_id(entry.key.suite, entry.key.public)] = (signer, entry.key)
+                _hold(keys, entry.key, signer)
     # 2
     checks = []
     for signature in tx.signatures:
         found = keys.get(signature.kid)
-        if found is None or found[1].suite != signature.suite:
+        if found is None or found[0].suite != signature.suite:
             raise TxError(
                 "tx.unknown_key", "a signature's key is not an active key of a signer", hint="was the key rotated?"
             )
-        missing[found[0]] -= 1
-        checks.append((found[1], signature))
+        for signer in found[1]:
+            missing[signer] -= 1
+        checks.append((found[0], signature))
     # 3
     if any(count > 0 for count in missing.values()):
         raise TxError("tx.threshold", "a signer has fewer signatures than its account asks for")
     return checks
 
 
+def _hold(keys: dict[bytes, tuple[Key, list[bytes]]], key: Key, signer: bytes) -> None:
+    known, holders = keys.setdefault(key_id(key.suite, key.public), (key, []))
+    if known != key:
+        raise TxError("tx.ambiguous_key", "two signers have different keys with one key id", hint="rotate one of them")
+    holders.append(signer)
+
+
 def _introduced(tx: SignedTransaction, signer: bytes) -> Key | None:
     for message in tx.transaction.messages:
-        if isinstance(message, RegisterDevice) and message.key is not None and message.key.address == signer:
-            return message.key
+        match message:
+            case RegisterDevice():
+                key = message.key
+            case CreateAccount():
+                key = message.keys[0]
+            case AdmitOrganisation():
+                key = message.organisation.keys[0]
+            case _:
+                continue
+        if key is not None and key.address == signer:
+            return key
     return None

@@ -16,6 +16,7 @@ __all__ = [
     "ADDRESS_BYTES",
     "address_of_key",
     "address_of_name",
+    "address_under",
     "did",
     "format_address",
     "is_chain_id",
@@ -36,12 +37,17 @@ _CHAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 
 
 def address_of_key(suite: Suite, public_key: bytes) -> bytes:
-    """The address of an account created with this key: 20 bytes."""
+    """The address of an account that was created with this key's own signature: 20 bytes."""
     return sha256(DOMAIN_ADDRESS + encode([int(suite), public_key]))[:ADDRESS_BYTES]
 
 
+def address_under(owner: bytes, suite: Suite, public_key: bytes) -> bytes:
+    """The address of an account that `owner` created with this key alone: nobody takes the place of the key's holder."""
+    return sha256(DOMAIN_ADDRESS + encode([owner, int(suite), public_key]))[:ADDRESS_BYTES]
+
+
 def address_of_name(owner: bytes, kind: str, name: str) -> bytes:
-    """The address of an account created without a key by `owner` (an organisation, a device that cannot sign)."""
+    """The address of an account that `owner` created without a key (a device that cannot sign)."""
     return sha256(DOMAIN_ADDRESS + encode([owner, kind, name]))[:ADDRESS_BYTES]
 
 

@@ -22,7 +22,7 @@ TX_SIGNERS_MAX: Final = 16
 TX_SIGNATURES_MAX: Final = 64  # bounds the work of one admission: 64 × ~100 µs
 NONCE_BYTES: Final = 8  # with signers, payer, expiry and messages in the id, 64 bits only separate equal transactions
 BUNDLE_TXS_MAX: Final = 4096
-ATTRIBUTES_MAX: Final = 64  # registers of an account: its DID document lists them all
+ATTRIBUTES_MAX: Final = 256  # registers of an account: its DID document lists them all
 ACCOUNT_KEYS_MAX: Final = 16  # a proof carries the record: 16 keys are 0.8 KB
 
 # --- devices' messages and batches ------------------------------------------------------------------------------

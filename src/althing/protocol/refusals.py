@@ -39,6 +39,7 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "tx.suspended": Meaning("an account or its organisation is not active", "its organisation, or governors, decide"),
     "tx.keyless": Meaning("an account without keys cannot sign"),
     "tx.unknown_key": Meaning("a signature's key is not an active key of a signer", "was the key rotated?"),
+    "tx.ambiguous_key": Meaning("two signers have different keys with one key id", "rotate one of them"),
     "tx.threshold": Meaning("a signer has fewer signatures than its account asks for", "collect more"),
     "tx.too_large": Meaning("the transaction has more bytes than the chain allows", "split it"),
     "tx.gas_limit": Meaning(
@@ -102,7 +103,7 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "identity.revoked_key": Meaning(
         "the key was compromised in this account before", "make a new key: `althing key new`"
     ),
-    "identity.attributes": Meaning("the account would have more than 64 registers", "remove some"),
+    "identity.attributes": Meaning("the account would have more than 256 registers", "remove some"),
     "identity.unknown_key": Meaning("the key to end is not in the record"),
     "identity.valid_from": Meaning("a key cannot become valid in the past"),
     "identity.keys": Meaning("the record would have more than 16 keys, and too few have ended", "end some first"),

@@ -27,7 +27,7 @@ from typing import IO, Any, Final
 
 import httpx2
 
-from althing.client import AsyncClient, Client, generate_key, load_key, load_signer, save_key
+from althing.client import AsyncClient, Client, Signer, generate_key, load_key, load_signer, save_key
 from althing.gateway.config import GatewayPaths
 from althing.gateway.tokens import TokenStore
 from althing.node.home import Home, create_home
@@ -286,7 +286,10 @@ class Site:
         async def enrol() -> None:
             async with await AsyncClient.connect(self.api, trust=self.home.trust_file, signer=signer) as client:
                 await client.create_account(
-                    "gateway-1", AccountKind.GATEWAY, [Key(gateway_key.suite, gateway_key.public)]
+                    "gateway-1",
+                    AccountKind.GATEWAY,
+                    [Key(gateway_key.suite, gateway_key.public)],
+                    holder=Signer(gateway, (gateway_key,)),
                 )
                 await fleet.register(client, signer.address, gateway)
 

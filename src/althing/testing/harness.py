@@ -67,6 +67,10 @@ class Actor:
         key = seeded_key(seed, suite)
         return cls(key, Key(suite, key.public).address)
 
+    def under(self, owner: Actor) -> Actor:
+        """With the address of an account that `owner` creates without this actor's signature."""
+        return Actor(self.key, self.public.address_under(owner.address))
+
     @property
     def public(self) -> Key:
         return Key(self.key.suite, self.key.public)
@@ -114,7 +118,7 @@ class LedgerHarness:
         self._nonce = 0
         self.blocks: list[FinalizedBlock] = []
         create = CreateAccount(self.admin.address, AccountKind.GATEWAY, "gw-1", (), 1, (self.gateway.public,))
-        assert self.run(self.admin, create).ok
+        assert self.run([self.admin, self.gateway], create).ok
 
     def reopen(self, *, modules: Modules | None = None) -> None:
         """The store under a new ledger, as after a restart: no cache and no staged block survives."""
@@ -143,6 +147,10 @@ class LedgerHarness:
         signers = [actors] if isinstance(actors, Actor) else actors
         transaction = self.transaction(signers, *messages, expiry=expiry, gas=gas)
         return sign_transaction(transaction, [actor.key for actor in signers], self.genesis_hash)
+
+    def signed(self, transaction: Transaction, *keys: PrivateKey) -> bytes:
+        """A transaction signed by these very keys."""
+        return sign_transaction(transaction, keys, self.genesis_hash)
 
     def bundle(self, *transactions: bytes, node: Actor | None = None) -> bytes:
         """An engine's item, made by the founding node unless another is named."""

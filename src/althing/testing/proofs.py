@@ -168,7 +168,7 @@ class ProofChain(LedgerHarness):
     def device(self, name: str, key: PrivateKey) -> Actor:
         """Register a device with a key."""
         actor = Actor(key, address_of_key(key.suite, key.public))
-        assert self.run(self.admin, RegisterDevice(name, self.admin.address, actor.public, None, ())).ok
+        assert self.run([self.admin, actor], RegisterDevice(name, self.admin.address, actor.public, None, ())).ok
         return actor
 
     def legacy_device(self, name: str) -> bytes:

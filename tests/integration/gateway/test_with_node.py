@@ -13,6 +13,7 @@ import httpx2
 
 from althing.client.client import AsyncClient, load_signer
 from althing.client.keyfile import generate_key, save_key
+from althing.client.sending import Signer
 from althing.gateway.config import GatewayConfig, ListenerConfig
 from althing.gateway.daemon import Addresses, Gateway
 from althing.gateway.ledger_rest import RestLedger
@@ -64,7 +65,9 @@ async def site(tmp_path: Path, *extra_nodes: str) -> AsyncIterator[Site]:
             url, trust=home.trust_file, signer=load_signer(home.admin_key_file)
         ) as chain:
             own = Key(GATEWAY_KEY.suite, GATEWAY_KEY.public)
-            await chain.create_account("gateway-1", AccountKind.GATEWAY, [own])
+            await chain.create_account(
+                "gateway-1", AccountKind.GATEWAY, [own], holder=Signer(own.address, (GATEWAY_KEY,))
+            )
             await chain.register_device("legacy", key=None, gateway=own.address)
             await chain.register_device("signer", key=Key(DEVICE_KEY.suite, DEVICE_KEY.public))
             await chain.define_stream("legacy/senml", own.address, SENML)

@@ -101,11 +101,13 @@ def make() -> dict[str, Any]:
         return chain.sign(actors, *messages)
 
     founder = GenesisOrganisation("bolt", True, 1, (bolt.public,), Quota(10**6, 10**9))
-    chain.block(one(acme, AdmitOrganisation(founder)))
+    chain.block(one([acme, bolt], AdmitOrganisation(founder)))
     chain.block(
-        one(acme, CreateAccount(acme.address, AccountKind.PERSON, "clerk", (Role.DEVICES,), 1, (clerk.public,))),
-        one(bolt, CreateAccount(bolt.address, AccountKind.NODE, "bolt-node", (), 1, (node.public,))),
-        one(acme, CreateAccount(acme.address, AccountKind.GATEWAY, "gw-2", (), 1, (second.public,))),
+        one(
+            [acme, clerk], CreateAccount(acme.address, AccountKind.PERSON, "clerk", (Role.DEVICES,), 1, (clerk.public,))
+        ),
+        one([bolt, node], CreateAccount(bolt.address, AccountKind.NODE, "bolt-node", (), 1, (node.public,))),
+        one([acme, second], CreateAccount(acme.address, AccountKind.GATEWAY, "gw-2", (), 1, (second.public,))),
     )
     chain.block(
         one(clerk, RegisterDevice("pump", acme.address, pump.public, gateway.address, (("model", "P-7"),))),

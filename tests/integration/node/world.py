@@ -139,7 +139,9 @@ def running_world(home: Home) -> Iterator[World]:
     with running as process, Client(process.url, signer=load_signer(home.admin_key_file)) as chain:
         own = key("gateway")
         gateway = Signer(Key(own.suite, own.public).address, (own,))
-        chain.create_account("gw-1", AccountKind.GATEWAY, [Key(own.suite, own.public)])
+        chain.create_account(
+            "gw-1", AccountKind.GATEWAY, [Key(own.suite, own.public)], holder=Signer(gateway.address, (own,))
+        )
         writer = SegmentWriter(LocalObjects(home.archive_dir), process.node.ledger.genesis_hash)
         with httpx2.Client(base_url=process.url, timeout=20, headers={"Accept": "application/json"}) as http:
             world = World(process, chain, http, gateway, writer, running.loop)

@@ -34,9 +34,9 @@ class Town:
 
     def __post_init__(self) -> None:
         acme = self.chain.admin
-        self.ok(acme, self.admit("bolt", self.bolt), self.admit("cogs", self.cogs))
-        self.ok(self.bolt, self.account(self.bolt, self.bolt_node, AccountKind.NODE, "bolt-node"))
-        self.ok(acme, self.account(acme, self.clerk, AccountKind.PERSON, "clerk", roles=(Role.DEVICES,)))
+        self.ok([acme, self.bolt, self.cogs], self.admit("bolt", self.bolt), self.admit("cogs", self.cogs))
+        self.ok([self.bolt, self.bolt_node], self.account(self.bolt, self.bolt_node, AccountKind.NODE, "bolt-node"))
+        self.ok([acme, self.clerk], self.account(acme, self.clerk, AccountKind.PERSON, "clerk", roles=(Role.DEVICES,)))
 
     @staticmethod
     def admit(name: str, actor: Actor, *, governor: bool = False, quota: Quota = ROOMY) -> AdmitOrganisation:
@@ -82,7 +82,8 @@ class Town:
     def device(self, name: str, key: Actor | None = None) -> None:
         """Register a device of acme."""
         public = None if key is None else key.public
-        self.ok(self.chain.admin, RegisterDevice(name, self.chain.admin.address, public, None, ()))
+        signers = [self.chain.admin] if key is None else [self.chain.admin, key]
+        self.ok(signers, RegisterDevice(name, self.chain.admin.address, public, None, ()))
 
     def stream(self, path: str, **changes: Any) -> int:
         """Define a stream of acme's, with its device where that is new; its number."""

@@ -40,13 +40,14 @@ def test_registered_by_its_organisation(town: Town) -> None:
     message = register(town, key=PUMP.public, gateway=chain.gateway.address, metadata=(("model", "x"),))
     assert town.code(town.bolt, message) == "auth.organisation"
     receipt = town.ok(town.clerk, message)  # with the role for devices
-    assert receipt.events[-1].values == ("pump", PUMP.address, chain.admin.address, False)
+    pump = PUMP.under(chain.admin)
+    assert receipt.events[-1].values == ("pump", pump.address, chain.admin.address, False)
     device = town.view.device("pump")
-    assert (device.address, device.state, device.gateway) == (PUMP.address, DeviceState.ACTIVE, chain.gateway.address)
+    assert (device.address, device.state, device.gateway) == (pump.address, DeviceState.ACTIVE, chain.gateway.address)
     assert (device.registered_at, device.metadata) == (chain.time_s, (("model", "x"),))
-    account = town.of(PUMP)
+    account = town.of(pump)
     assert (account.kind, account.name, account.organisation) == (AccountKind.DEVICE, "pump", chain.admin.address)
-    town.ok(PUMP, SetMetadata("pump", ()))
+    town.ok(pump, SetMetadata("pump", ()))
 
 
 def test_registered_by_itself_and_cosigned(town: Town) -> None:
@@ -87,12 +88,13 @@ def test_collisions(town: Town) -> None:
     town.ok(chain.admin, register(town, key=PUMP.public))
     assert town.code(chain.admin, register(town)) == "devices.name_taken"
     assert town.code(chain.admin, register(town, "other", PUMP.public)) == "identity.exists"
-    assert town.code(chain.admin, register(town, "other", chain.gateway.public)) == "identity.exists"
+    both = [chain.admin, chain.gateway]
+    assert town.code(both, register(town, "other", chain.gateway.public)) == "identity.exists"
     assert town.code(chain.admin, register(town, "other", Key(Suite.ED25519, bytes(32)))) == "key.weak"
-    both = town.chain.block(
+    twins = town.chain.block(
         chain.sign(chain.admin, register(town, "twin")), chain.sign(chain.admin, register(town, "twin"))
     )
-    assert [r.code for r in both] == ["", "devices.name_taken"]
+    assert [r.code for r in twins] == ["", "devices.name_taken"]
 
 
 def test_a_gateway_is_a_gateways_account(town: Town) -> None:

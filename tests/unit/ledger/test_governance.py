@@ -95,9 +95,9 @@ def test_as_many_governors_as_the_threshold_says(town: Town) -> None:
 def test_admitting(town: Town) -> None:
     acme, new = town.chain.admin, Actor.seeded("new")
     assert town.code(acme, town.admit("bolt", new)) == "governance.name_taken"
-    assert town.code(acme, town.admit("new", town.bolt)) == "identity.exists"
-    assert town.code(acme, town.admit("new", town.clerk)) == "identity.exists"
-    town.ok(acme, town.admit("new", new))
+    assert town.code([acme, town.bolt], town.admit("new", town.bolt)) == "identity.exists"
+    assert town.code([acme, town.clerk], town.admit("new", town.clerk)) == "identity.exists"
+    town.ok([acme, new], town.admit("new", new))
     organisation = town.view.organisation_by_name("new")
     assert organisation is not None
     assert organisation.address == new.address

@@ -29,7 +29,7 @@ from althing.protocol.messages.streams import Anchor, AnchorEntry, DefineStream,
 from althing.protocol.schema import StreamSchema
 from althing.testing.harness import Actor, LedgerHarness
 
-PEOPLE = [Actor.seeded(f"person {i}") for i in range(4)]
+PEOPLE = [Actor.seeded(f"person {i}").under(Actor.seeded("admin")) for i in range(4)]
 GATEWAYS = [Actor.seeded("gateway"), Actor.seeded("gateway 2")]
 DEVICES = ["d0", "d1", "d2"]
 PATHS = [f"{device}/{name}" for device in DEVICES for name in ("a", "b")]
@@ -56,7 +56,7 @@ class Chain(RuleBasedStateMachine):
     def found(self) -> None:
         admin = self.chain.admin
         create = CreateAccount(admin.address, AccountKind.GATEWAY, "gw-2", (), 1, (GATEWAYS[1].public,))
-        assert self.chain.run(admin, create).ok
+        assert self.chain.run([admin, GATEWAYS[1]], create).ok
         self.people: dict[bytes, AccountStatus] = {}
         self.notes: dict[bytes, str] = {}
         self.devices: dict[str, DeviceState] = {}

@@ -44,7 +44,7 @@ def town() -> Town:
 
 def test_the_payers_organisation_pays_bytes_and_gas(town: Town) -> None:
     worker = Actor.seeded("worker")
-    town.ok(town.bolt, town.account(town.bolt, worker, AccountKind.PERSON, "worker"))
+    town.ok([town.bolt, worker], town.account(town.bolt, worker, AccountKind.PERSON, "worker"))
     next_window(town)
     data = town.chain.sign(worker, note(worker))
     (receipt,) = town.chain.block(data)

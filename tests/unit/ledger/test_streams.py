@@ -46,7 +46,8 @@ def anchor(town: Town, number: int, *entries: tuple[int, int, int], **changes: A
 
 
 def second_gateway(town: Town) -> Actor:
-    town.ok(town.chain.admin, town.account(town.chain.admin, SECOND_GATEWAY, AccountKind.GATEWAY, "gw-2"))
+    message = town.account(town.chain.admin, SECOND_GATEWAY, AccountKind.GATEWAY, "gw-2")
+    town.ok([town.chain.admin, SECOND_GATEWAY], message)
     return SECOND_GATEWAY
 
 

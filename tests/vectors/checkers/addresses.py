@@ -7,6 +7,7 @@ from typing import Any
 from althing.protocol.address import (
     address_of_key,
     address_of_name,
+    address_under,
     did,
     format_address,
     is_chain_id,
@@ -52,5 +53,8 @@ def _address(case: dict[str, Any]) -> None:
         assert key_id(suite, public).hex() == case["key_id"]
         assert did(case["chain_id"], address) == case["did"]
         assert parse_did(case["did"]) == (case["chain_id"], address)
-    if "owner" in case:
+    if "of_public" in case:
+        suite, public = Suite(case["suite"]), bytes.fromhex(case["of_public"])
+        assert address_under(bytes.fromhex(case["owner"]), suite, public) == address
+    elif "owner" in case:
         assert address_of_name(bytes.fromhex(case["owner"]), case["kind"], case["of_name"]) == address

@@ -69,9 +69,24 @@ def _named(owner: str, kind: str, name: str) -> Case:
     }
 
 
+def _under(owner: str, key: Case) -> Case:
+    item = bytes.fromhex("8354" + owner + key["encoded"][2:])
+    address = sha256(b"althing/address/v1" + item).digest()[:20]
+    return {
+        "name": f"address under {owner} without the key's signature: {key['name']}",
+        "owner": owner,
+        "suite": key["suite"],
+        "of_public": key["public"],
+        "encoded": item.hex(),
+        "address": address.hex(),
+        "text": text_of(address),
+    }
+
+
 def document() -> Case:
     ed, p256 = _key("Ed25519 key (RFC 8032 test 1)", -8, ED25519_KEY), _key("P-256 key (RFC 6979)", -7, P256_KEY)
     cases = [ed, p256, _named(ed["address"], "device", "scale-3"), _named(ed["address"], "device", "scale-4")]
+    cases += [_under(cases[2]["address"], ed), _under(ed["address"], p256), _under(bytes(20).hex(), ed)]
     for name, address in (("zeros", bytes(20)), ("ones", b"\xff" * 20)):
         cases.append({"name": f"text of 20 bytes: {name}", "address": address.hex(), "text": text_of(address)})
     good: str = ed["text"]

@@ -20,7 +20,7 @@ from althing.cli.options import (
     open_client,
 )
 from althing.cli.output import emit
-from althing.client import load_key
+from althing.client import Signer, load_key
 from althing.client.errors import ClientError
 from althing.protocol.address import format_address, parse_address
 from althing.protocol.messages.identity import AccountKind, Key, Role
@@ -58,7 +58,9 @@ def create(
     held = load_key(key_file)
     public = Key(held.suite, held.public)
     with open_client(home, node, signer=admin_signer(home, key)) as client:
-        done = client.create_account(name, _KINDS[kind], [public], roles=[roles[r] for r in role or ()])
+        done = client.create_account(
+            name, _KINDS[kind], [public], roles=[roles[r] for r in role or ()], holder=Signer(public.address, (held,))
+        )
     document = {"name": name, "address": format_address(public.address), "height": done.height}
     emit(document, f"account {name} is {document['address']} since block {done.height}", as_json=as_json)
 

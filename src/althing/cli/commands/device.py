@@ -25,7 +25,7 @@ from althing.cli.options import (
 )
 from althing.cli.output import emit, table
 from althing.cli.streamspec import STATUS_SCHEMA, parse_stream
-from althing.client import Client, generate_key, load_key, save_key
+from althing.client import Client, co_signed, generate_key, load_key, save_key
 from althing.client.errors import ClientError
 from althing.gateway.config import GatewayPaths
 from althing.gateway.tokens import TokenStore
@@ -87,6 +87,7 @@ def add(
         client.send(
             RegisterDevice(name, organisation, public, gateway, pairs),
             *(DefineStream(name, stream_name, gateway, schema) for stream_name, schema in defined),
+            signers=co_signed(signer, device_key),
         )
         identifier = did(client.trust.chain_id, client.device(name).address)
     token = TokenStore(paths.tokens).add(name)

@@ -27,7 +27,7 @@ from althing.cli.options import (
 from althing.cli.output import emit
 from althing.cli.ports import choose_port, port_of, remember
 from althing.cli.running import announce, run_daemon
-from althing.client import generate_key, load_key, save_key
+from althing.client import Signer, generate_key, load_key, save_key
 from althing.client.errors import NodeError
 from althing.gateway.config import GatewayPaths, read_config
 from althing.gateway.daemon import Addresses, Gateway, run_gateway
@@ -67,7 +67,7 @@ def init(
         except NodeError as error:
             if error.code != "query.absent":
                 raise
-            client.create_account(name, AccountKind.GATEWAY, [public])
+            client.create_account(name, AccountKind.GATEWAY, [public], holder=Signer(public.address, (held,)))
             text = "has an account now"
     address = format_address(public.address)
     emit({"gateway": address, "key_file": str(paths.key)}, f"gateway {address} {text}", as_json=as_json)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from althing.apps.recorded.examples import Example, load_examples
 from althing.cli.streamspec import STATUS_SCHEMA
-from althing.client import Client, generate_key, load_key, save_key
+from althing.client import Client, Signer, co_signed, generate_key, load_key, load_signer, save_key
 from althing.client.errors import NodeError
 from althing.gateway.config import GatewayPaths
 from althing.gateway.tokens import TokenStore
@@ -55,7 +55,8 @@ def register(client: Client, home: Home, organisation: bytes) -> list[DemoDevice
     held = load_key(paths.key)
     gateway = address_of_key(held.suite, held.public)
     if not _exists(lambda: client.account(gateway)):
-        client.create_account("gateway-1", AccountKind.GATEWAY, [Key(held.suite, held.public)])
+        own = Key(held.suite, held.public)
+        client.create_account("gateway-1", AccountKind.GATEWAY, [own], holder=Signer(gateway, (held,)))
     credentials = _credentials(home)
     tokens = TokenStore(paths.tokens)
     devices = []
@@ -67,7 +68,8 @@ def register(client: Client, home: Home, organisation: bytes) -> list[DemoDevice
             metadata = (("licence", example.licence), ("source", example.source), ("title", example.title))
             streams = [DefineStream(example.device, s.name, gateway, s.schema) for s in example.streams]
             status = DefineStream(example.device, "status", gateway, STATUS_SCHEMA)
-            client.send(RegisterDevice(example.device, organisation, public, gateway, metadata), *streams, status)
+            registered = RegisterDevice(example.device, organisation, public, gateway, metadata)
+            client.send(registered, *streams, status, signers=co_signed(load_signer(home.admin_key_file), key))
         token = credentials.get(example.device)
         if token is None:
             token = credentials[example.device] = tokens.add(example.device)

@@ -50,8 +50,9 @@ class Device(Record):
 class RegisterDevice(Record):
     """Register a device under a name unique on the chain; signed by its organisation, or by device and organisation.
 
-    With `key` None the device cannot sign and its gateway attests its messages. When the device's address is among the
-    transaction's signers it has registered itself and the organisation co-signs.
+    With `key` None the device cannot sign and its gateway attests its messages. When the key's address is among the
+    transaction's signers, the device has registered itself, co-signed by the organisation, and has this address; else
+    its address is derived from the organisation too.
     """
 
     TYPE: ClassVar[str] = "devices.register"

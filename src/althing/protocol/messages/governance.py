@@ -115,7 +115,7 @@ class Upgrade(Record):
 
 @dataclass(frozen=True, slots=True)
 class GenesisOrganisation(Record):
-    """A founding member, its keys and its quota. Its address is that of its first key."""
+    """A member, its keys and its quota. At genesis its address is that of its first key."""
 
     name: str = of(NAME)
     governor: bool = of(BOOL)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Final
 
-from althing.protocol.address import address_of_key
+from althing.protocol.address import address_of_key, address_under
 from althing.protocol.limits import ACCOUNT_KEYS_MAX
 from althing.protocol.record import (
     ADDRESS,
@@ -91,7 +91,12 @@ class Key(Record):
 
     @property
     def address(self) -> bytes:
+        """Of an account that this key signs into being."""
         return address_of_key(self.suite, self.public)
+
+    def address_under(self, owner: bytes) -> bytes:
+        """Of an account that `owner` creates without this key's signature."""
+        return address_under(owner, self.suite, self.public)
 
 
 KEY: Final = record(Key)
@@ -129,7 +134,10 @@ class Account(Record):
 
 @dataclass(frozen=True, slots=True)
 class CreateAccount(Record):
-    """An organisation's administrator creates an account in it. Its address is that of its first key."""
+    """An organisation's administrator creates an account in it.
+
+    Its address is that of its first key when that address co-signs; else it is derived from the organisation too.
+    """
 
     TYPE: ClassVar[str] = "identity.create_account"
     organisation: bytes = of(ADDRESS)

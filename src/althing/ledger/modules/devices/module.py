@@ -66,7 +66,7 @@ class DevicesModule:
         if message.key is None:
             address = address_of_name(message.organisation, "device", message.name)
         else:
-            address = message.key.address
+            address = self._accounts.new_address(ctx, message.organisation, message.key)
         self._accounts.create(
             ctx,
             address=address,

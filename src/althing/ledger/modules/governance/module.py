@@ -45,6 +45,7 @@ from althing.protocol.signatures import Suite
 
 __all__ = ["GovernanceModule"]
 
+GOVERNORS: Final = bytes(20)  # owner of the addresses of organisations that did not sign their admission
 # A decision must remain possible: its transaction, signed by all it needs, and the bundle that carries it.
 DECISION: Final = Quota(bytes=16_384, gas=1_000_000)
 
@@ -73,7 +74,7 @@ class GovernanceModule:
         ctx.put(CHAIN, b"", Chain(genesis.chain_id, ctx.block.genesis_hash, genesis.initial_height))
         ctx.put(PARAMETERS, b"", genesis.parameters)
         for founder in genesis.organisations:
-            self._add(ctx, founder)
+            self._add(ctx, founder, founder.address)
         for validator in genesis.validators:
             owner = NAMES.get(ctx.state, validator.organisation.encode("ascii"))
             if owner is None:
@@ -174,11 +175,10 @@ class GovernanceModule:
         if parameters.gas_price_min and not self._fees:
             raise ModuleError("governance.fees", "these rules have nothing to pay fees in", hint="gas_price_min is 0")
 
-    def _add(self, ctx: Context, founder: GenesisOrganisation) -> None:
+    def _add(self, ctx: Context, founder: GenesisOrganisation, address: bytes) -> None:
         own = founder.name.encode("ascii")
         if ctx.get(NAMES, own) is not None:
             raise ModuleError("governance.name_taken", f"there is an organisation {founder.name} already")
-        address = founder.address
         self.accounts.create(
             ctx,
             address=address,
@@ -197,7 +197,8 @@ class GovernanceModule:
         self._require_governors(ctx)
         if sum(1 for _ in ctx.scan(ORGANISATIONS)) >= ORGANISATIONS_MAX:
             raise ModuleError("governance.organisations", f"there are at most {ORGANISATIONS_MAX} organisations")
-        self._add(ctx, message.organisation)
+        founder = message.organisation
+        self._add(ctx, founder, self.accounts.new_address(ctx, GOVERNORS, founder.keys[0]))
         self.require_operable(ctx)
 
     def _set_organisation(self, ctx: Context, message: SetOrganisation) -> None:

@@ -16,6 +16,10 @@ class Accounts(Protocol):
 
     def account(self, state: State, address: bytes) -> Account | None: ...
 
+    def new_address(self, ctx: Context, owner: bytes, key: Key) -> bytes:
+        """Where a new account with this first key stands."""
+        ...
+
     def active_nodes(self, ctx: Context, organisation: bytes) -> int:
         """How many active accounts of kind node an organisation has."""
         ...

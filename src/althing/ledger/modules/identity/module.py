@@ -101,6 +101,13 @@ class IdentityModule:
         ctx.put(ACCOUNTS, address, replace(account, status=status))
         ctx.emit("identity.status", address, int(status))
 
+    def new_address(self, ctx: Context, owner: bytes, key: Key) -> bytes:
+        """Where a new account with this first key stands: at the key's own address only if the key itself signs.
+
+        Without that proof of possession anybody could occupy the address of a key that he has merely seen.
+        """
+        return key.address if key.address in ctx.signers else key.address_under(owner)
+
     def active_nodes(self, ctx: Context, organisation: bytes) -> int:
         found = ctx.get(NODES, organisation)
         return 0 if found is None else found.value
@@ -145,7 +152,7 @@ class IdentityModule:
             )
         self.create(
             ctx,
-            address=message.keys[0].address,
+            address=self.new_address(ctx, message.organisation, message.keys[0]),
             kind=message.kind,
             organisation=message.organisation,
             name=message.name,
