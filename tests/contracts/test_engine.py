@@ -23,8 +23,12 @@ from althing.protocol.block import ConsensusParams, Timestamp, results_hash
 from althing.protocol.errors import UnavailableError
 from althing.testing.kvstore import KeyValueApplication
 
-SETTINGS: dict[str, dict[str, Any]] = {"solo": {"min_block_interval_ms": 0, "idle_block_s": 1, "retry_ms": 5}}
-TIMEOUT_S = 30
+SETTINGS: dict[str, dict[str, Any]] = {
+    "solo": {"min_block_interval_ms": 0, "idle_block_s": 1, "retry_ms": 5},
+    "cometbft": {"idle_block_s": 1, "retry_ms": 5, "restarts_max": 2},
+}
+MARKS = {"cometbft": [pytest.mark.needs_engine]}
+TIMEOUT_S = 60
 GENESIS = Genesis("contract", Timestamp(1_700_000_000, 0), b"{}", ConsensusParams(block_gas_max=1000))
 
 
@@ -56,7 +60,7 @@ class Bench:
             await engine.stop()
 
 
-@pytest.fixture(params=list(ENGINES))
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, [])) for name in ENGINES])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     return Bench(request.param, tmp_path)
 

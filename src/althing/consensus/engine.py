@@ -7,9 +7,10 @@ cannot be used; `engine.key`, `engine.validators` the validator key cannot be us
 `engine.double_sign` a second signature at one place was refused; `engine.application` the application answered what no
 chain can continue from; `engine.halted` it failed; `engine.stopped` the engine ended before what was waited for;
 `engine.pruned`, `engine.unknown_height` a height is no longer or not yet there; `engine.evidence` the engine takes none;
-`engine.settings`, `engine.unknown` configuration is wrong. Submitting raises UnavailableError `pool.full`,
-`engine.disk_full` (or the code of the application's Commit), `engine.halted`, `engine.stopped`, or PoolRefusedError
-`pool.duplicate`, `pool.tx_too_large`, `pool.gas`.
+`engine.settings`, `engine.unknown` configuration is wrong; `engine.binary`, `engine.process` the program of an engine
+with one is missing or ended. Submitting raises UnavailableError `pool.full`, `engine.disk_full` (or the code of the
+application's Commit), `engine.behind`, `engine.halted`, `engine.stopped`, or PoolRefusedError `pool.duplicate`,
+`pool.tx_too_large`, `pool.gas`.
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ class EngineStatus:
     pool_count: int
     pool_bytes: int
     validator_address: bytes
+    conditions: tuple[str, ...] = ()  # of `behind`, `alone`, `other-chain`: where an engine has peers, those that hold
 
 
 @dataclass(frozen=True, slots=True)

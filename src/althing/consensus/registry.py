@@ -23,7 +23,23 @@ def _solo(genesis: Genesis, directory: Path, settings: Mapping[str, Any], clock:
     return SoloEngine(genesis, chosen, clock=clock)
 
 
-ENGINES: Mapping[str, Factory] = {"solo": _solo}
+def _cometbft(genesis: Genesis, directory: Path, settings: Mapping[str, Any], _clock: Clock) -> Engine:
+    try:
+        # Here, because the embedded engine has to work where protobuf is not installed.
+        from althing.consensus.cometbft.engine import CometEngine
+        from althing.consensus.cometbft.settings import CometSettings
+    except ModuleNotFoundError as exc:
+        raise EngineError(
+            "engine.binary", f"the distributed engine needs {exc.name}", hint="pip install 'althing[cometbft]'"
+        ) from exc
+    try:
+        chosen = CometSettings(directory=directory, **settings)
+    except TypeError as exc:
+        raise EngineError("engine.settings", f"the engine cometbft does not know a setting: {exc}") from exc
+    return CometEngine(genesis, chosen)
+
+
+ENGINES: Mapping[str, Factory] = {"solo": _solo, "cometbft": _cometbft}
 
 
 def make_engine(

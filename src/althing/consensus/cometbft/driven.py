@@ -14,7 +14,7 @@ from typing import Protocol
 
 from althing.consensus import abci
 from althing.consensus.engine import EngineError, PoolRefusedError
-from althing.protocol.block import tx_size
+from althing.protocol.block import ConsensusParams, tx_size
 from althing.protocol.errors import UnavailableError
 
 __all__ = ["CheckOutcome", "DrivenApplication", "Listener"]
@@ -33,8 +33,14 @@ class Listener(Protocol):
     def checked(self, key: bytes, outcome: CheckOutcome, *, again: bool) -> None:
         """A transaction, by SHA-256 of its bytes, was judged; `again` after a block, while it waits in the pool."""
 
-    def committed(self, height: int, txs: tuple[bytes, ...], app_hash: bytes) -> None:
+    def committed_block(self, height: int, txs: tuple[bytes, ...], app_hash: bytes) -> None:
         """A block is durable in the application."""
+
+    def limits(self, params: ConsensusParams) -> None:
+        """Consensus parameters that the application has set."""
+
+    def pruned(self, retain_height: int) -> None:
+        """The engine is told that it may forget blocks below a height."""
 
     def found(self, height: int) -> None:
         """The height at which the application starts: the engine is about to replay what it lacks."""
@@ -56,6 +62,7 @@ class _Finalized:
     height: int
     txs: tuple[bytes, ...]
     app_hash: bytes
+    params: ConsensusParams | None
 
 
 @dataclass(slots=True)
@@ -84,6 +91,9 @@ class DrivenApplication:
 
     def check_tx(self, request: abci.CheckTxRequest, /) -> abci.CheckTxResponse:
         """A fault of one check refuses that transaction and is told to its sender only."""
+        if not request.tx:
+            # Our own `sender` asks this, only to have the calls before it written at once.
+            return abci.CheckTxResponse(code=CODE_FAILED, codespace="pool.empty")
         again = request.kind is abci.CheckTxKind.RECHECK
         outcome: CheckOutcome
         try:
@@ -101,7 +111,9 @@ class DrivenApplication:
         return response
 
     def init_chain(self, request: abci.InitChainRequest, /) -> abci.InitChainResponse:
-        return self.app.init_chain(request)
+        response = self.app.init_chain(request)
+        self.listener.limits(response.consensus_params or request.consensus_params)
+        return response
 
     def prepare_proposal(self, request: abci.PrepareProposalRequest, /) -> abci.PrepareProposalResponse:
         response = self.app.prepare_proposal(request)
@@ -129,7 +141,7 @@ class DrivenApplication:
             )
         if len(response.app_hash) > APP_HASH_BYTES_MAX:
             raise EngineError("engine.application", f"an app hash has at most {APP_HASH_BYTES_MAX} bytes")
-        self._finalized = _Finalized(request.height, request.txs, response.app_hash)
+        self._finalized = _Finalized(request.height, request.txs, response.app_hash, response.consensus_param_updates)
         return response
 
     def commit(self) -> abci.CommitResponse:
@@ -148,8 +160,13 @@ class DrivenApplication:
             self.listener.stalled(None)
         done, self._finalized = self._finalized, None
         assert done is not None, "CometBFT finalizes before it commits"
-        self.listener.committed(done.height, done.txs, done.app_hash)
-        return replace(response, retain_height=max(0, min(response.retain_height, self.listener.retain_max)))
+        retain = max(0, min(response.retain_height, self.listener.retain_max))
+        if retain:
+            self.listener.pruned(retain)
+        if done.params is not None:
+            self.listener.limits(done.params)
+        self.listener.committed_block(done.height, done.txs, done.app_hash)
+        return replace(response, retain_height=retain)
 
     def list_snapshots(self) -> tuple[abci.Snapshot, ...]:
         return self.app.list_snapshots()
