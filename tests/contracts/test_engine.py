@@ -532,7 +532,10 @@ def test_work_the_application_will_not_propose_does_not_spin(bench: Bench) -> No
     run(story)
 
 
+@pytest.mark.parametrize("bench", ["solo"], indirect=True)
 def test_a_refused_proposal_is_dropped_and_the_chain_goes_on(bench: Bench) -> None:
+    """An application that refuses what it has prepared contradicts itself: CometBFT proposes it again for ever."""
+
     async def story() -> None:
         async with bench.running() as engine:
             await engine.submit(b"refuse-block=1")

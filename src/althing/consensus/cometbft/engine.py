@@ -57,6 +57,7 @@ __all__ = ["CometEngine"]
 _log = structlog.get_logger("althing.engine")
 
 _POLL_S: Final = 0.05  # while it starts
+_CATCH_UP_S: Final = 3.0  # CometBFT looks for peers that are ahead for a second; who really is behind is told so
 _COPY_S: Final = 0.5  # so many blocks share one durable write of their headers
 _BACK_OFF_S: Final = (0.1, 10.0)
 _IDLE_S: Final = 30.0
@@ -133,7 +134,7 @@ class CometEngine:
                 "cometbft": self._supervise(binary, rpc),  # 3
                 "cometbft-send": self._sender.run(),
                 "cometbft-headers": self._copy_headers(),
-                "cometbft-health": self._health.watch(self._async_health(rpc), self._healthy),
+                "cometbft-health": self._health.watch(AsyncRpc(rpc), self._healthy),
             }
             self._tasks = [loop.create_task(task, name=name) for name, task in work.items()]
             await self._ready
@@ -202,7 +203,7 @@ class CometEngine:
                 self._trace.begin()
             rpc.remove()
             height = self._latest
-            self._process = EngineProcess(binary, self._home.path, self._health.heard)
+            self._process = EngineProcess(binary, self._home.path, self._heard)
             try:
                 await self._process.start()
                 came_up = await self._run_once(self._process)
@@ -227,6 +228,10 @@ class CometEngine:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _BACK_OFF_S[1])
 
+    def _heard(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        # What it says while it ends in order is about sockets that are closed, and no fault.
+        self._health.heard("debug" if self._stopping else level, message, fields)
+
     async def _run_once(self, process: EngineProcess) -> bool:
         """Until the process has ended; True when it came up before."""
         ended = asyncio.create_task(process.wait(), name="cometbft-process")
@@ -244,10 +249,14 @@ class CometEngine:
                 await asyncio.wait({task})
 
     async def _await_up(self) -> None:
-        """The RPC answers once the handshake is over; replaying many blocks is progress, standing still is not."""
+        """The RPC answers once the handshake is over; replaying many blocks is progress, standing still is not.
+
+        Then, bounded: until it takes part in consensus.
+        """
         assert self._reader is not None
         assert self._async_rpc is not None
         seen, since = self._latest, time.monotonic()
+        answered: float | None = None
         while True:
             if self._latest != seen:
                 seen, since = self._latest, time.monotonic()
@@ -256,13 +265,17 @@ class CometEngine:
             with suppress(UnavailableError):
                 (status,) = await self._async_rpc.batch([("status", {})])
                 if isinstance(status, dict):
-                    break
+                    if answered is None:
+                        answered = time.monotonic()
+                    if not status["sync_info"]["catching_up"] or time.monotonic() - answered > _CATCH_UP_S:
+                        break
             await asyncio.sleep(_POLL_S)
         self._base = max(self._base, int(status["sync_info"]["earliest_block_height"] or 0))
         with suppress(AlthingError):
             self._params = await asyncio.to_thread(self._reader.consensus_params, max(self._latest, 1))
         if self._phase is Phase.REPLAYING:
-            self._phase = Phase.REPLAYING if status["sync_info"]["catching_up"] else Phase.RUNNING
+            self._health.catching_up = bool(status["sync_info"]["catching_up"])
+            self._healthy(self._health.catching_up, started=True)
         assert self._sender is not None
         self._sender.up()
         if self._ready is not None and not self._ready.done():
@@ -281,12 +294,10 @@ class CometEngine:
         while self._reader.copy():
             pass
 
-    def _async_health(self, rpc: SocketAddress) -> AsyncRpc:
-        return AsyncRpc(rpc)
-
-    def _healthy(self, catching_up: bool) -> None:
+    def _healthy(self, catching_up: bool, *, started: bool = False) -> None:
         """Told every second while the engine answers."""
-        if self._phase in (Phase.REPLAYING, Phase.RUNNING) and self._ready is not None and self._ready.done():
+        up = started or (self._ready is not None and self._ready.done())
+        if up and self._phase in (Phase.REPLAYING, Phase.RUNNING):
             self._phase = Phase.REPLAYING if catching_up else Phase.RUNNING
 
     # --- told by the server's threads -------------------------------------------------------------------------------------
