@@ -1,4 +1,4 @@
-"""What every consensus engine must do, with a real application; the calls it makes are checked by the ABCI automaton.
+"""What every consensus engine must do, with a real application; its calls are checked by the ABCI automaton.
 
 An engine takes part by its name in `consensus.registry` and its settings below.
 """
@@ -27,7 +27,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "solo": {"min_block_interval_ms": 0, "idle_block_s": 1, "retry_ms": 5},
     "cometbft": {"idle_block_s": 1, "retry_ms": 5, "restarts_max": 2},
 }
-MARKS = {"cometbft": [pytest.mark.needs_engine]}
 TIMEOUT_S = 60
 GENESIS = Genesis("contract", Timestamp(1_700_000_000, 0), b"{}", ConsensusParams(block_gas_max=1000))
 
@@ -60,7 +59,7 @@ class Bench:
             await engine.stop()
 
 
-@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, [])) for name in ENGINES])
+@pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.needs_engine] * (n == "cometbft")) for n in ENGINES])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     return Bench(request.param, tmp_path)
 
@@ -534,8 +533,7 @@ def test_work_the_application_will_not_propose_does_not_spin(bench: Bench) -> No
 
 @pytest.mark.parametrize("bench", ["solo"], indirect=True)
 def test_a_refused_proposal_is_dropped_and_the_chain_goes_on(bench: Bench) -> None:
-    """An application that refuses what it has prepared contradicts itself: CometBFT proposes it again for ever."""
-
+    # CometBFT proposes for ever what its application prepares and then refuses.
     async def story() -> None:
         async with bench.running() as engine:
             await engine.submit(b"refuse-block=1")

@@ -44,11 +44,12 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Path, list[Child]]]:
+@pytest.fixture(params=["solo", pytest.param("cometbft", marks=pytest.mark.needs_engine)])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, list[Child]]]:
     """A home with a running node; children are stopped newest first."""
     home = tmp_path / "home"
     create_home(home, chain_id="story", organisation="acme", time_s=int(time.time()))
+    (home / "config.toml").write_text(f'[node]\nengine = "{request.param}"\n')
     children = [Child("node", home, tmp_path / "logs")]
     try:
         children[0].ready()

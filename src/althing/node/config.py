@@ -10,7 +10,7 @@ from typing import Final
 
 from althing.service.settings import read_settings, table_of, with_environment
 
-__all__ = ["ENVIRONMENT_PREFIX", "ApiConfig", "NodeConfig", "SoloConfig", "read_config"]
+__all__ = ["ENVIRONMENT_PREFIX", "ApiConfig", "CometConfig", "NodeConfig", "SoloConfig", "read_config"]
 
 ENVIRONMENT_PREFIX: Final = "ALTHING_NODE"
 
@@ -53,6 +53,25 @@ class SoloConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CometConfig:
+    """The distributed engine: which peers it meets, and its pace."""
+
+    profile: str = "lan"  # lan, wan or eco
+    binary: Path | None = None  # CometBFT's program; default: ALTHING_ENGINE, the package althing-engine, .venv/engine
+    p2p_listen: str = "tcp://127.0.0.1:0"  # where peers connect; port 0 (any) only where nobody dials this node
+    external_address: str = ""  # host:port that peers dial, where it is not the one listened on
+    peers: tuple[str, ...] = ()  # <node id>@host:port of nodes to stay connected with
+    idle_block_s: int = 30
+    trace_file: Path | None = None  # every call of the engine, for a check against ABCI's grammar
+
+    def __post_init__(self) -> None:
+        assert self.profile in ("lan", "wan", "eco"), "cometbft.profile is lan, wan or eco"
+        assert self.p2p_listen.startswith("tcp://"), "cometbft.p2p_listen is tcp://host:port"
+        assert all("@" in peer for peer in self.peers), "cometbft.peers are <node id>@host:port"
+        assert 1 <= self.idle_block_s <= 60, "cometbft.idle_block_s is 1 to 60"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """All settings; every one has a default."""
 
@@ -63,6 +82,7 @@ class NodeConfig:
     log_json: bool = True
     api: ApiConfig = field(default_factory=ApiConfig)
     solo: SoloConfig = field(default_factory=SoloConfig)
+    cometbft: CometConfig = field(default_factory=CometConfig)
 
     def __post_init__(self) -> None:
         assert 2 <= self.keep_versions <= 10_000_000, "keep_versions is 2 to 10000000"
@@ -75,9 +95,10 @@ def read_config(home: Path, environ: Mapping[str, str] | None = None) -> NodeCon
     table = read_settings(home / "config.toml").get("node", {})
     merged = with_environment(NodeConfig, table, ENVIRONMENT_PREFIX, os.environ if environ is None else environ)
     config = table_of(NodeConfig, merged, "node")
-    api = config.api
+    api, cometbft = config.api, config.cometbft
     # `/` leaves an absolute path as it is.
     files = {
         name: home / path for name in ("certificate", "key", "token_file") if (path := getattr(api, name)) is not None
     }
-    return replace(config, api=replace(api, **files))
+    programs = {name: home / path for name in ("binary", "trace_file") if (path := getattr(cometbft, name)) is not None}
+    return replace(config, api=replace(api, **files), cometbft=replace(cometbft, **programs))

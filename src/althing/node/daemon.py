@@ -11,12 +11,14 @@ import gc
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
 
+from althing.consensus.abci import ValidatorUpdate
 from althing.consensus.engine import Clock, Engine, EngineError, Genesis
 from althing.consensus.registry import make_engine
 from althing.node.api.app import build_app, guarded
@@ -53,10 +55,14 @@ def open_node(
     """A node of a home with an engine by name; `settings` are the engine's own. Not started."""
     at = home if isinstance(home, Home) else Home(home)
     chosen = dict(settings or {})
-    if engine == "solo":
+    if engine in ("solo", "cometbft"):
         chosen.setdefault("key_file", at.validator_key_file)
 
     def maker(genesis: Genesis, directory: Path, clock: Clock) -> Engine:
+        if engine == "cometbft":
+            # Every node names the same founding validators; the embedded engine has its one signer.
+            members = tuple(ValidatorUpdate(v.public, v.power) for v in at.genesis().validators)
+            genesis = replace(genesis, validators=members)
         return make_engine(engine, genesis, directory, chosen, clock=clock)
 
     return Node(at, maker, keep_versions=keep_versions, verify_processes=verify_processes, clock=clock)
@@ -109,16 +115,12 @@ class NodeProcess:
 
     async def _start(self) -> str:
         config, life = self.config, self._life
-        own = {
-            "min_block_interval_ms": config.solo.min_block_interval_ms,
-            "idle_block_s": config.solo.idle_block_s,
-        }
         # Refuse what is not safe before anything is opened.
         tls, token = _security(config.api)
         node = self.node = open_node(
             self.home,
             engine=config.engine,
-            settings=own if config.engine == "solo" else None,
+            settings=_engine_settings(config),
             keep_versions=config.keep_versions,
             verify_processes=config.verify_processes,
             clock=self._clock,
@@ -207,6 +209,26 @@ def serve_node(
     gc.set_threshold(_GARBAGE_AFTER, 20, 50)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(run_node(home, config, ready=ready))
+
+
+def _engine_settings(config: NodeConfig) -> Mapping[str, Any] | None:
+    if config.engine == "solo":
+        return {
+            "min_block_interval_ms": config.solo.min_block_interval_ms,
+            "idle_block_s": config.solo.idle_block_s,
+        }
+    if config.engine == "cometbft":
+        own = config.cometbft
+        return {
+            "profile": own.profile,
+            "binary": own.binary,
+            "p2p_listen": own.p2p_listen,
+            "external_address": own.external_address,
+            "persistent_peers": own.peers,
+            "idle_block_s": own.idle_block_s,
+            "trace_file": own.trace_file,
+        }
+    return None
 
 
 def _security(config: ApiConfig) -> tuple[Any, str | None]:

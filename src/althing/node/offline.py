@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from althing.archive.objects import LocalObjects
 from althing.archive.reader import ArchiveReader
+from althing.consensus.cometbft.headers import HeaderStore
+from althing.consensus.cometbft.paths import CometHome, lock_directory, unlock_directory
 from althing.consensus.engine import EngineError
 from althing.consensus.solo import SoloSettings
 from althing.consensus.solo.store import BlockStore
@@ -21,16 +24,24 @@ from althing.storage.registry import open_backend
 __all__ = ["offline_proofs"]
 
 
-class _StoredBlocks:
-    """`BlockSource` over the embedded engine's store."""
+class _Stored(Protocol):
+    """What an engine leaves behind: None for a height that it does not hold."""
 
-    def __init__(self, store: BlockStore) -> None:
+    def signed_header(self, height: int) -> SignedHeader | None: ...
+
+    def validators(self, height: int) -> ValidatorSet | None: ...
+
+
+class _StoredBlocks:
+    """`BlockSource` over an engine's store, up to a height."""
+
+    def __init__(self, store: _Stored, latest_height: int) -> None:
         self._store = store
+        self._latest_height = latest_height
 
     @property
     def latest_height(self) -> int:
-        state = self._store.state()
-        return 0 if state is None else state.height
+        return self._latest_height
 
     def signed_header(self, height: int) -> SignedHeader:
         found = self._store.signed_header(height)
@@ -46,11 +57,33 @@ class _StoredBlocks:
 
 
 @contextmanager
+def _stored_blocks(home: Home) -> Iterator[_StoredBlocks]:
+    """Headers that the home's engine has left: of the embedded one its blocks, of CometBFT the headers kept beside it."""
+    comet = CometHome(home.blocks_dir)
+    if not comet.headers_dir.is_dir():
+        blocks = BlockStore(home.blocks_dir, map_bytes_max=SoloSettings(home.blocks_dir).map_bytes_max)
+        try:
+            state = blocks.state()
+            yield _StoredBlocks(blocks, 0 if state is None else state.height)
+        finally:
+            blocks.close()
+        return
+    lock = lock_directory(home.blocks_dir)
+    try:
+        headers = HeaderStore(comet.headers_dir, readonly=True)
+        try:
+            yield _StoredBlocks(headers, headers.latest_height)
+        finally:
+            headers.close()
+    finally:
+        unlock_directory(lock)
+
+
+@contextmanager
 def offline_proofs(home: Home) -> Iterator[ProofBuilder]:
     """A proof builder on a stopped home; `engine.locked` when a node is running there after all."""
     genesis = home.genesis()
-    blocks = BlockStore(home.blocks_dir, map_bytes_max=SoloSettings(home.blocks_dir).map_bytes_max)
-    try:
+    with _stored_blocks(home) as blocks:
         backend = open_backend("lmdb", home.state_dir, readonly=True)
         try:
             store = StateStore(backend)
@@ -58,12 +91,8 @@ def offline_proofs(home: Home) -> Iterator[ProofBuilder]:
                 LocalObjects(home.archive_dir, read_only=True), anchors=ChainAnchors(store), wait_s=0
             )
             try:
-                yield ProofBuilder(
-                    genesis.chain_id, genesis_hash(genesis), store, _StoredBlocks(blocks), ArchiveLeaves(reader)
-                )
+                yield ProofBuilder(genesis.chain_id, genesis_hash(genesis), store, blocks, ArchiveLeaves(reader))
             finally:
                 reader.close()
         finally:
             backend.close()
-    finally:
-        blocks.close()

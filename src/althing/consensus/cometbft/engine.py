@@ -21,7 +21,8 @@ from althing.consensus.cometbft.binary import find_binary
 from althing.consensus.cometbft.driven import CheckOutcome, DrivenApplication
 from althing.consensus.cometbft.headers import HeaderStore
 from althing.consensus.cometbft.health import Health
-from althing.consensus.cometbft.home import CometHome, lock_directory, unlock_directory
+from althing.consensus.cometbft.home import prepare_home
+from althing.consensus.cometbft.paths import CometHome, lock_directory, unlock_directory
 from althing.consensus.cometbft.pool import SentPool
 from althing.consensus.cometbft.process import EngineProcess, explain
 from althing.consensus.cometbft.reads import ChainReader
@@ -120,7 +121,7 @@ class CometEngine:
             self._server = AbciServer(self._driven, listen, failed=self._application_failed)  # 2
             self._server.start()
             rpc = self._sockets.address("rpc")
-            self._key = self._home.prepare(self._genesis, settings, self._server.address, rpc)
+            self._key = prepare_home(self._home, self._genesis, settings, self._server.address, rpc)
             self._rpc, self._async_rpc = Rpc(rpc), AsyncRpc(rpc)
             self._reader = ChainReader(
                 self._rpc,

@@ -7,138 +7,54 @@ state are made once and never replaced, since a validator that forgets what it s
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
-import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nacl.bindings import crypto_sign_seed_keypair
-
 from althing.consensus.abci import ValidatorUpdate
 from althing.consensus.cometbft.address import SocketAddress
+from althing.consensus.cometbft.nodekey import node_id
+from althing.consensus.cometbft.paths import CometHome
 from althing.consensus.cometbft.rpc import BATCH_MAX
 from althing.consensus.cometbft.rpcforms import params_json, timestamp_text
 from althing.consensus.cometbft.settings import CometSettings
 from althing.consensus.engine import EngineError, Genesis
 from althing.consensus.solo.signer import ValidatorKey, load_or_create_key
 from althing.protocol.block import validator_address
-from althing.service.durable import make_folders, write_file
+from althing.service.durable import write_file
 
-__all__ = ["CometHome", "lock_directory", "node_id", "unlock_directory"]
+__all__ = ["prepare_home"]
 
 _KEY_FILE: Final = "priv_validator_key.json"
 _PUBLIC_TYPE: Final = "tendermint/PubKeyEd25519"
-_PRIVATE_TYPE: Final = "tendermint/PrivKeyEd25519"
 
 
-@dataclass(frozen=True, slots=True)
-class CometHome:
-    """Paths below the engine's directory, and what is written there."""
-
-    path: Path
-
-    @property
-    def config_dir(self) -> Path:
-        return self.path / "config"
-
-    @property
-    def data_dir(self) -> Path:
-        return self.path / "data"
-
-    @property
-    def headers_dir(self) -> Path:
-        return self.path / "headers"
-
-    @property
-    def node_key_file(self) -> Path:
-        return self.config_dir / "node_key.json"
-
-    @property
-    def sign_state_file(self) -> Path:
-        return self.data_dir / "priv_validator_state.json"
-
-    def claim(self, fingerprint: bytes, chain_id: str) -> None:
-        """Bind a new directory to a chain; refuse the blocks of another one (`engine.foreign_chain`)."""
-        make_folders(self.config_dir, mode=0o700)
-        make_folders(self.data_dir, mode=0o700)
-        identity = self.path / "chain"
-        known = identity.read_bytes() if identity.exists() else None
-        if known is None:
-            write_file(identity, fingerprint)
-        elif known != fingerprint:
-            raise EngineError(
-                "engine.foreign_chain",
-                f"the stored blocks belong to another chain than {chain_id!r} as this genesis defines it",
-                hint="use another directory, or the genesis this chain was started with",
-            )
-
-    def prepare(
-        self, genesis: Genesis, settings: CometSettings, abci: SocketAddress, rpc: SocketAddress
-    ) -> ValidatorKey:
-        """Write everything that `cometbft start` reads; the validator key it will sign with."""
-        key = load_or_create_key(settings.key_file or self.path / _KEY_FILE)
-        node_id(self.node_key_file)
-        self._sign_state()
-        validators = genesis.validators or (ValidatorUpdate(key.public, 10),)
-        document = _genesis_document(genesis, validators)
-        write_file(self.config_dir / "genesis.json", json.dumps(document).encode())
-        key_file = (settings.key_file or self.path / _KEY_FILE).absolute()
-        text = _toml(_configuration(settings, abci, rpc, key_file))
-        write_file(self.config_dir / "config.toml", text.encode())
-        return key
-
-    def _sign_state(self) -> None:
-        if self.sign_state_file.exists():
-            return
-        if (self.data_dir / "blockstore.db").exists():
-            raise EngineError(
-                "engine.key",
-                f"{self.sign_state_file} is missing: what this validator signed last is not known",
-                hint="restore it from a backup, or join again with a new validator key",
-            )
-        write_file(self.sign_state_file, b'{"height": "0", "round": 0, "step": 0}\n')
+def prepare_home(
+    home: CometHome, genesis: Genesis, settings: CometSettings, abci: SocketAddress, rpc: SocketAddress
+) -> ValidatorKey:
+    """Write everything that `cometbft start` reads; the validator key it will sign with."""
+    key = load_or_create_key(settings.key_file or home.path / _KEY_FILE)
+    node_id(home.node_key_file)
+    _sign_state(home)
+    validators = genesis.validators or (ValidatorUpdate(key.public, 10),)
+    document = _genesis_document(genesis, validators)
+    write_file(home.config_dir / "genesis.json", json.dumps(document).encode())
+    key_file = (settings.key_file or home.path / _KEY_FILE).absolute()
+    text = _toml(_configuration(settings, abci, rpc, key_file))
+    write_file(home.config_dir / "config.toml", text.encode())
+    return key
 
 
-def lock_directory(directory: Path) -> int:
-    """Hold the engine's directory for this process, or EngineError `engine.locked`; the handle to release it with."""
-    handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
+def _sign_state(home: CometHome) -> None:
+    if home.sign_state_file.exists():
+        return
+    if (home.data_dir / "blockstore.db").exists():
         raise EngineError(
-            "engine.locked", f"another process uses {directory}", hint="stop it, or use another directory"
-        ) from error
-    return handle
-
-
-def unlock_directory(handle: int) -> None:
-    """Release it."""
-    os.close(handle)
-
-
-def node_id(path: Path) -> str:
-    """The name by which peers know a node, from its key file, which is made (mode 0600) when there is none."""
-    if not path.exists():
-        public, secret = crypto_sign_seed_keypair(os.urandom(32))
-        document = {"priv_key": {"type": _PRIVATE_TYPE, "value": base64.b64encode(secret).decode()}}
-        make_folders(path.parent, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(json.dumps(document) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    else:
-        try:
-            secret = base64.b64decode(json.loads(path.read_bytes())["priv_key"]["value"], validate=True)
-            public, _ = crypto_sign_seed_keypair(secret[:32])
-        except (ValueError, KeyError, TypeError) as error:
-            raise EngineError(
-                "engine.key", f"the node key {path} is damaged", hint="delete it: peers learn the new one"
-            ) from error
-    return validator_address(public).hex()
+            "engine.key",
+            f"{home.sign_state_file} is missing: what this validator signed last is not known",
+            hint="restore it from a backup, or join again with a new validator key",
+        )
+    write_file(home.sign_state_file, b'{"height": "0", "round": 0, "step": 0}\n')
 
 
 def _genesis_document(genesis: Genesis, validators: tuple[ValidatorUpdate, ...]) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Status(BaseModel):
                     "node": "al1pevt0ee5yaaq0l5z75arg0p9gsk52vz9afuxej",
                     "pool_count": 0,
                     "base_height": 1,
+                    "conditions": [],
                 }
             ]
         }
@@ -75,6 +76,9 @@ class Status(BaseModel):
     node: str = Field(description="Address of the node's account")
     pool_count: int = Field(description="Transactions admitted and not in a block")
     base_height: int = Field(description="Oldest block kept")
+    conditions: list[str] = Field(
+        description="What holds of a node with peers: behind (catching up), alone (no peer), other-chain (met one)"
+    )
 
 
 class LightValidator(BaseModel):
@@ -121,6 +125,7 @@ async def status(api: Context) -> Status:
         node=format_address(api.node.address),
         pool_count=api.node.submission.pending,
         base_height=found.base_height,
+        conditions=list(found.conditions),
     )
 
 
