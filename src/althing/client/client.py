@@ -8,9 +8,7 @@ async with await AsyncClient.connect("http://127.0.0.1:8420", signer=load_signer
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -18,11 +16,12 @@ from typing import Any, Final, Self, TypeVar
 import cbor2
 
 from althing.client.errors import ClientError, LyingNodeError, NodeError
+from althing.client.events import ChainEvent, events_of
 from althing.client.keyfile import load_key
 from althing.client.readings import Readings, reading_of_json
 from althing.client.sending import Committed, Sender, Signer
 from althing.client.transport import Transport
-from althing.client.verified import VerifiedReader
+from althing.client.verified import VerifiedReader, pinned
 from althing.client.verifying import check_readings, verify_all
 from althing.light.verifier import Verified
 from althing.protocol.address import address_of_key, format_address, stream_path
@@ -55,16 +54,6 @@ __all__ = ["AsyncClient", "ChainEvent", "load_signer"]
 
 _PROOFS_A_REQUEST: Final = 256
 R = TypeVar("R", bound=Record)
-
-
-@dataclass(frozen=True, slots=True)
-class ChainEvent:
-    """An event of the chain at the cursor (height, index)."""
-
-    height: int
-    index: int
-    name: str
-    data: dict[str, Any]
 
 
 def load_signer(path: Path, *, passphrase: str | None = None) -> Signer:
@@ -321,7 +310,7 @@ class AsyncClient:
         It is made for `trust`, so that it verifies under that also after validators have changed; else it verifies
         where the trusted validators are today's. `height`: against the header of that height, while its state is kept.
         """
-        params = {**_pinned(trust), "height": height}
+        params = {**pinned(trust), "height": height}
         return await self._transport.get_bytes(f"/v1/proofs/{stream}/{sequence}", params)
 
     async def tied(self, proof: bytes, trust: Trust) -> bytes:
@@ -329,7 +318,7 @@ class AsyncClient:
         response = await self._transport.request(
             "POST",
             "/v1/proofs/tied",
-            params=_pinned(trust),
+            params=pinned(trust),
             accept="application/cbor",
             content=proof,
             content_type="application/cbor",
@@ -342,7 +331,7 @@ class AsyncClient:
         for i in range(0, len(sequences), _PROOFS_A_REQUEST):
             wanted = list(sequences[i : i + _PROOFS_A_REQUEST])
             answer = await self._transport.post_cbor(
-                "/v1/proofs", encode([stream, wanted]), _pinned(trust), timeout_s=120
+                "/v1/proofs", encode([stream, wanted]), pinned(trust), timeout_s=120
             )
             if type(answer) is not list or len(answer) != len(wanted) or any(type(p) is not bytes for p in answer):
                 raise NodeError("node.answer", "the node did not answer with one proof each", status=502)
@@ -358,47 +347,12 @@ class AsyncClient:
             headers = {"Last-Event-ID": f"{height}:{index}", "Accept": "text/event-stream"}
             try:
                 async with self._transport.stream("/v1/events", headers, {"name": name} if name else {}) as response:
-                    async for event in _parse_sse(response.aiter_lines()):
+                    async for event in events_of(response.aiter_bytes()):
                         height, index = event.height, event.index
                         yield event
-            except UnavailableError:
-                continue
+            except UnavailableError as exc:
+                await asyncio.sleep(exc.retry_after_s)
 
     async def get(self, path: str, **params: Any) -> Any:
         """A plain, unverified read of the REST API as JSON, for lists and dashboards."""
         return await self._transport.get_json(f"/v1/{path}", params)
-
-
-async def _parse_sse(lines: AsyncIterator[str]) -> AsyncIterator[ChainEvent]:
-    """Server-sent events (WHATWG HTML §9.2) of the form our nodes send."""
-    cursor, name, data = "", "", ""
-    async for line in lines:
-        if line:
-            field, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if field == "id":
-                cursor = value
-            elif field == "event":
-                name = value
-            elif field == "data":
-                data += value
-            continue
-        if data and cursor:
-            try:
-                height, index = (int(part) for part in cursor.split(":"))
-                document = json.loads(data)
-            except ValueError as exc:
-                raise LyingNodeError("an event is not of the form") from exc
-            yield ChainEvent(height, index, name, document)
-        cursor, name, data = "", "", ""
-
-
-def _pinned(trust: Trust | None) -> dict[str, Any]:
-    """How a request for proofs names a trust file."""
-    if trust is None:
-        return {}
-    return {
-        "trusted_height": trust.height,
-        "trusted_header": trust.header_hash.hex(),
-        "trusted_validators": trust.validators.hash().hex(),
-    }

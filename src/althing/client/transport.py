@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import cbor2
@@ -13,7 +15,7 @@ import httpx2
 from althing.client.errors import ClientError, NodeError
 from althing.protocol.errors import UnavailableError
 
-__all__ = ["ANSWER_BYTES_MAX", "Transport"]
+__all__ = ["ANSWER_BYTES_MAX", "Answer", "Transport"]
 
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 _CBOR: Final = "application/cbor"
@@ -21,13 +23,38 @@ _READS_MAX: Final = 6
 _PAUSE_MAX_S: Final = 5
 
 
-class Transport:
-    """Requests to nodes' REST APIs. A request that reached no node is tried at the others before it fails."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A node's whole answer, of at most ANSWER_BYTES_MAX bytes."""
 
-    def __init__(self, urls: Sequence[str], *, timeout_s: int = 30, token: str = "", verify: Any = True) -> None:
+    url: str
+    status_code: int
+    headers: httpx2.Headers
+    content: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+class Transport:
+    """Requests to nodes' REST APIs. A request that reached no node is tried at the others before it fails.
+
+    A read is asked up to `reads_max` times of a node that says that it will have the answer soon.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        timeout_s: float = 30,
+        token: str = "",
+        verify: Any = True,
+        reads_max: int = _READS_MAX,
+    ) -> None:
         if not urls or any(not url.startswith(("http://", "https://")) for url in urls):
             raise ClientError("client.url", "a node's address begins with http:// or https://")
         self._urls = [url.rstrip("/") for url in urls]
+        self._reads_max = reads_max
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx2.AsyncClient(timeout=timeout_s, headers=headers, verify=verify, follow_redirects=False)
 
@@ -35,6 +62,15 @@ class Transport:
     def url(self) -> str:
         """The node used at the moment."""
         return self._urls[0]
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All nodes, in the order in which they are used."""
+        return tuple(self._urls)
+
+    def turn(self) -> None:
+        """Use the next node from now on."""
+        self._urls.append(self._urls.pop(0))
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -49,13 +85,13 @@ class Transport:
     async def get_bytes(self, path: str, params: Mapping[str, Any] | None = None, *, accept: str = _CBOR) -> bytes:
         return (await self._read(path, params, accept)).content
 
-    async def _read(self, path: str, params: Mapping[str, Any] | None, accept: str) -> httpx2.Response:
+    async def _read(self, path: str, params: Mapping[str, Any] | None, accept: str) -> Answer:
         """A read, asked again while a node says that it will have the answer soon (a segment still being stored)."""
-        for attempt in range(_READS_MAX):
+        for attempt in range(self._reads_max):
             try:
                 return await self.request("GET", path, params=params, accept=accept)
             except UnavailableError as exc:
-                if exc.code == "node.unavailable" or attempt == _READS_MAX - 1:
+                if exc.code == "node.unavailable" or attempt == self._reads_max - 1:
                     raise
                 await asyncio.sleep(min(exc.retry_after_s, _PAUSE_MAX_S))
         raise AssertionError("the last attempt returns or raises")
@@ -79,7 +115,7 @@ class Transport:
         content: bytes | None = None,
         content_type: str = "",
         timeout_s: float | None = None,
-    ) -> httpx2.Response:
+    ) -> Answer:
         """One request, at each node in turn until one answers. NodeError for an answer that is not 2xx."""
         headers = {"Accept": accept}
         if content_type:
@@ -88,21 +124,22 @@ class Transport:
         last: httpx2.TransportError | None = None
         for _ in range(len(self._urls)):
             try:
-                response = await self._http.request(
+                async with self._http.stream(
                     method,
                     self._urls[0] + path,
                     params=clean,
                     headers=headers,
                     content=content,
                     timeout=httpx2.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
-                )
+                ) as response:
+                    answer = Answer(str(response.url), response.status_code, response.headers, await _bounded(response))
             except httpx2.TransportError as exc:
                 last = exc
-                self._urls.append(self._urls.pop(0))
+                self.turn()
                 continue
-            if response.status_code // 100 != 2:
-                raise _problem(response)
-            return response
+            if answer.status_code // 100 != 2:
+                raise _problem(answer)
+            return answer
         raise UnavailableError(
             "node.unavailable",
             f"no node answered ({', '.join(self._urls)}): {last}",
@@ -112,24 +149,38 @@ class Transport:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, headers: Mapping[str, str], params: Mapping[str, Any]
+        self, path: str, headers: Mapping[str, str], params: Mapping[str, Any], *, silence_s: float | None = None
     ) -> AsyncIterator[httpx2.Response]:
-        """A long answer (server-sent events); no read time-out, since silence is normal."""
-        timeout = httpx2.Timeout(30, read=None)
+        """A long answer (server-sent events). Silence is normal; longer than `silence_s` is a lost connection."""
+        timeout = httpx2.Timeout(30, read=silence_s)
         try:
             async with self._http.stream(
                 "GET", self._urls[0] + path, headers=dict(headers), params=dict(params), timeout=timeout
             ) as response:
                 if response.status_code // 100 != 2:
-                    await response.aread()
-                    raise _problem(response)
+                    content = await _bounded(response)
+                    raise _problem(Answer(str(response.url), response.status_code, response.headers, content))
                 yield response
         except httpx2.TransportError as exc:
-            self._urls.append(self._urls.pop(0))
+            self.turn()
             raise UnavailableError("node.unavailable", f"the event stream broke: {exc}", retry_after_s=1) from exc
 
 
-def _problem(response: httpx2.Response) -> NodeError | UnavailableError:
+async def _bounded(response: httpx2.Response) -> bytes:
+    """The body, as long as it is not larger than anything a node has reason to say."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            raise NodeError(
+                "node.answer", f"{response.url} answered with more than {ANSWER_BYTES_MAX} bytes", status=502
+            )
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _problem(response: Answer) -> NodeError | UnavailableError:
     try:
         body = response.json()
         code, message, hint = str(body["code"]), str(body["detail"]), str(body.get("hint", ""))

@@ -292,9 +292,13 @@ class Anchoring:
         return result, frozen
 
     async def _height_of(self, frozen: FrozenBatch, height: int) -> int:
-        """A repeated submission succeeds later than the anchor it repeats; the head knows the anchor's own height."""
-        head = await self._ledger.gateway_head(self._registry.gateway)
-        return head.last_height if head.last_root == frozen.root else height
+        """A repeated submission succeeds later than the anchor it repeats; the head knows the anchor's own height. It is
+        also the proof of what a receipt only says."""
+        head = await self._ledger.gateway_head(self._registry.gateway, at_least=height)
+        if head.last_root == frozen.root:
+            return head.last_height
+        self._ledger.doubt("submit", f"it said that a batch was anchored at height {height}, and it was not")
+        raise LedgerError("ledger.invalid", "a node said that the batch was anchored, and it was not")
 
     async def _expired(self, frozen: FrozenBatch) -> bool:
         return (await self._ledger.status()).time_s > frozen.expiry
@@ -323,13 +327,14 @@ class Anchoring:
 
     async def _refused_streams(self, built: BuiltBatch, code: str) -> list[HeldStream]:
         assert built.batch is not None
-        written = {view.definition.id: view async for view in self._ledger.streams(self._registry.gateway)}
+        paths = {entry: built.messages[built.offsets[entry.stream]].stream for entry in built.batch.entries}
+        written = (await self._ledger.look((), tuple(paths.values()))).streams
         refused = []
-        for entry in built.batch.entries:
-            view = written.get(entry.stream)
-            if view is None or view.next_sequence != entry.first:
-                path = built.messages[built.offsets[entry.stream]].stream
-                refused.append(HeldStream(path, entry.stream, code, view is not None))
+        for entry, path in paths.items():
+            view = written[path]
+            ours = view is not None and view.definition.gateway == self._registry.gateway
+            if view is None or not ours or view.next_sequence != entry.first:
+                refused.append(HeldStream(path, entry.stream, code, ours))
         return refused
 
     async def _unfreeze(self) -> None:
@@ -368,7 +373,11 @@ class Anchoring:
 
         async def once() -> None:
             proof = await self._ledger.proof(message.stream, message.sequence)
-            await asyncio.to_thread(self._proofs.check, proof, leaf, root)
+            try:
+                await asyncio.to_thread(self._proofs.check, proof, leaf, root)
+            except AlthingError as error:
+                self._ledger.doubt("proof", f"its proof does not verify: {error.message}")
+                raise
 
         await self._persist("anchor.proof", once)
 

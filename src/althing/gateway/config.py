@@ -45,6 +45,7 @@ class GatewayConfig:
     address: str = ""  # of the gateway's account; "" for the one its key was created with
     archive: str = ""  # folder or URL of the object store; "" for <home>/archive
     registry_age_max_s: int = 3600  # for so long the cached registry serves while no node answers
+    registry_check_s: float = 10.0  # how often a part of it is looked at again, in case a node kept a change back
     verify_processes: int = field(default_factory=_processes)  # for signature checks; 0: threads
     mqtt: ListenerConfig = field(default_factory=lambda: ListenerConfig(port=1883))
     http: ListenerConfig = field(default_factory=lambda: ListenerConfig(port=8080))

@@ -31,7 +31,7 @@ from althing.gateway.ingest.mqtt.server import MqttServer
 from althing.gateway.ingest.mqtt.store_lmdb import LmdbSessionStore
 from althing.gateway.intake import Pipeline
 from althing.gateway.ledger import DeviceView, LedgerPort
-from althing.gateway.ledger_rest import RestLedger
+from althing.gateway.ledger_nodes import NodeLedger
 from althing.gateway.light_check import LightProofCheck
 from althing.gateway.proofcheck import ProofCheck
 from althing.gateway.registry import Registry
@@ -45,7 +45,7 @@ from althing.protocol.errors import AlthingError
 from althing.protocol.genesis import genesis_hash
 from althing.protocol.messages.governance import Genesis
 from althing.protocol.signatures import PrivateKey
-from althing.protocol.trust import parse_trust
+from althing.protocol.trust import Trust, parse_trust
 from althing.service.faultpoints import arm_from_environment
 from althing.service.lifecycle import Lifecycle, stop_on_signals
 from althing.service.listener import tls_context
@@ -84,6 +84,7 @@ class Gateway:
         self._outside = outside or Outside()
         self._life = Lifecycle()
         self._mqtt: MqttServer | None = None
+        self.ledger: LedgerPort
         self.spool: Spool
         self.registry: Registry
         self.pipeline: Pipeline
@@ -116,7 +117,7 @@ class Gateway:
 
         self.spool = Spool(paths.spool, own_hash, config.spool)
         await life.start("spool", None, self.spool.close)
-        ledger = self._outside.ledger or self._rest()
+        ledger = self.ledger = self._outside.ledger or self._nodes(_trust(paths.trust, own_hash))
         await life.start("ledger", None, ledger.close)
         registry = self.registry = Registry(
             ledger,
@@ -125,6 +126,7 @@ class Gateway:
             own_hash,
             RegistryFile(paths.registry),
             age_max_s=config.registry_age_max_s,
+            check_every_s=config.registry_check_s,
         )
         await life.start("registry", registry.start, registry.close)
         if not await registry.wait_loaded(_REGISTRY_WAIT_S):
@@ -142,13 +144,14 @@ class Gateway:
         if sink is None:
             store = await asyncio.to_thread(open_objects, config.archive or str(self.paths.archive))
             sink = await asyncio.to_thread(ArchiveSink, store, self.registry, ledger)
-        proofs = self._outside.proofs or LightProofCheck(parse_trust(_read(self.paths.trust)))
+        proofs = self._outside.proofs or LightProofCheck(_trust(self.paths.trust, self.registry.genesis_hash))
         held = HeldMessages(self.paths.spool)
         self.anchoring = Anchoring(self.spool, self.registry, ledger, key, sink, proofs, held, config.batch)
         self.anchoring.on_held = self.pipeline.hold
         self.reports = GatewayReports(
             self.registry, self.spool, self.pipeline, checker, self.anchoring, held, config.batch.alarm_s
         )
+        self.reports.lies = lambda: ledger.lies_total
 
         async def start() -> None:
             self.anchoring.start()
@@ -207,13 +210,12 @@ class Gateway:
             if closed:
                 _log.warning("sessions of a suspended device ended", device=device.name, connections=closed)
 
-    def _rest(self) -> RestLedger:
+    def _nodes(self, trust: Trust) -> NodeLedger:
         if not self.config.nodes:
             raise SettingsError(
                 "gateway.settings", "no node is named", hint='set nodes = ["http://…"] under [gateway] in config.toml'
             )
-        trusted = None if self._outside.proofs else parse_trust(_read(self.paths.trust)).height
-        return RestLedger(self.config.nodes, trusted_height=trusted)
+        return NodeLedger(self.config.nodes, trust)
 
 
 async def run_gateway(
@@ -258,6 +260,17 @@ def _tls(listener: ListenerConfig, certificates: CertificateStore) -> ssl.SSLCon
 
 def _genesis(path: Path) -> Genesis:
     return Genesis.from_bytes(_read(path))
+
+
+def _trust(path: Path, own_hash: bytes) -> Trust:
+    trust = parse_trust(_read(path))
+    if trust.genesis_hash != own_hash:
+        raise SettingsError(
+            "gateway.foreign_chain",
+            f"{path} is of another chain than this home's",
+            hint="put the trust file of this chain there",
+        )
+    return trust
 
 
 def _read(path: Path) -> bytes:

@@ -1,8 +1,8 @@
 """What can go wrong in a gateway outside of single messages.
 
 SpoolError           spool.locked .corrupt .foreign_chain .unwritable .version: the spool cannot be used
-LedgerError          ledger.unavailable .invalid .behind: no node answers, or none answers sense
-LedgerRefusedError   ledger.not_found .refused, or the node's own code: a node answers, and refuses
+LedgerError          ledger.unavailable .invalid .behind: no node answers, or none answers what holds
+LedgerRefusedError   ledger.not_found, or the node's own code: a node answers, and refuses
 SettingsError        gateway.settings .home .tokens .certificates .foreign_chain: the gateway refuses to start like this
 
 Refusals of messages are no exceptions but outcomes; their codes are in docs/spec/device-message.md §5.

@@ -1,36 +1,39 @@
 """What a gateway asks of the ledger, through nodes it need not trust: a port, and the plain data that passes it.
 
 `LedgerError` says that no node could be asked; everything else is an answer. The implementation over the nodes' REST
-API is in `ledger_rest.py`.
+API is in `ledger_nodes.py`: it proves what it is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from althing.protocol.messages.devices import DeviceState
 from althing.protocol.messages.identity import AccountStatus, KeyEntry
 from althing.protocol.messages.streams import GatewayHead, StreamDefinition
 
 __all__ = [
-    "AccountView",
     "Cursor",
     "DeviceView",
     "LedgerEvent",
     "LedgerPort",
     "LedgerStatus",
+    "Looked",
+    "Said",
     "StreamView",
     "Submission",
 ]
 
+Said = Literal["submit", "proof", "events"]
 Cursor = tuple[int, int]  # height, index of the event within it
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatus:
-    """Where the chain stands. `time_s` is ledger time: the time of the latest block in seconds since 1970."""
+    """Where the chain stands: `height` is the newest block whose outcome is proved, `time_s` the time of its successor in
+    seconds since 1970 (ledger time)."""
 
     chain_id: str
     genesis_hash: bytes
@@ -68,13 +71,12 @@ class StreamView:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountView:
-    """An account's standing and keys."""
+class Looked:
+    """Devices and streams as they stood after block `height`; None for what did not exist."""
 
-    address: bytes
-    organisation: bytes
-    status: AccountStatus
-    keys: tuple[KeyEntry, ...]
+    height: int
+    devices: dict[str, DeviceView | None]
+    streams: dict[str, StreamView | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,27 +111,33 @@ class Submission:
 class LedgerPort(Protocol):
     """All methods raise LedgerError when no node answers in time."""
 
+    @property
+    def lies_total(self) -> int:
+        """How often a node said what proved false."""
+        ...
+
     async def status(self) -> LedgerStatus: ...
 
     async def block_time_ns(self, height: int) -> int:
         """The time of a block in nanoseconds since 1970."""
         ...
 
-    def devices(self, gateway: bytes) -> AsyncIterator[DeviceView]:
-        """Devices bound to `gateway`; those that only have a stream written by it may be missing."""
+    async def listed(self, gateway: bytes) -> list[str]:
+        """Paths of the streams that `gateway` writes. A node may leave some out or invent some: `look` tells the truth."""
         ...
 
-    async def device(self, name: str) -> DeviceView | None: ...
-
-    def streams(self, gateway: bytes) -> AsyncIterator[StreamView]:
-        """All streams written by `gateway`."""
+    async def look(
+        self, devices: Sequence[str], streams: Sequence[str], *, at_least: int = 0, elsewhere: bool = False
+    ) -> Looked:
+        """Devices and streams as of one height: not before `at_least`, nor before what was proved last. `elsewhere`
+        asks another node than the one in use, where there is one."""
         ...
 
-    async def stream(self, path: str) -> StreamView | None: ...
+    async def stream(self, path: str) -> StreamView | None:
+        """The stream as of now: None only if the newest block of the node in use has not defined it either."""
+        ...
 
-    async def account(self, address: bytes) -> AccountView | None: ...
-
-    async def gateway_head(self, gateway: bytes) -> GatewayHead: ...
+    async def gateway_head(self, gateway: bytes, *, at_least: int = 0) -> GatewayHead: ...
 
     async def submit(self, transaction: bytes) -> Submission:
         """Send a signed transaction and wait, bounded, for what becomes of it."""
@@ -141,6 +149,10 @@ class LedgerPort(Protocol):
 
     def events(self, after: Cursor | None) -> AsyncIterator[LedgerEvent]:
         """Events after a cursor, without end; with None from now on. Raises LedgerError when the connection is lost."""
+        ...
+
+    def doubt(self, said: Said, reason: str) -> None:
+        """What a node said last has proved false: ask others first."""
         ...
 
     async def close(self) -> None: ...

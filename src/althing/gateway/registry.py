@@ -1,5 +1,8 @@
 """The gateway's view of devices, keys and streams: loaded once, kept current by the ledger's events, kept on the disk.
 
+Every record in it was proved. Events only say where to look; since a node might keep one back, the whole view is looked at
+again, a part at a time, at another node where there is one, and only headers that go on prove that it is current.
+
 While the ledger is away the view serves for `age_max_s`; then nobody can tell whether a device was suspended since, and
 messages get Busy. Lookups are plain dictionary reads, because every message makes two.
 """
@@ -8,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import structlog
 
 from althing.gateway.errors import LedgerError, SettingsError
-from althing.gateway.ledger import Cursor, DeviceView, LedgerEvent, LedgerPort, StreamView
+from althing.gateway.ledger import Cursor, DeviceView, LedgerEvent, LedgerPort, LedgerStatus, Looked, StreamView
 from althing.gateway.registry_file import RegistryFile, Saved
 from althing.protocol.address import address_of_key, key_id
 from althing.protocol.messages.identity import KeyEntry
@@ -29,6 +33,9 @@ _BACKOFF_S: Final = (0.2, 0.5, 1, 2, 5)
 _SAVE_EVERY_S: Final = 5.0
 _UNKNOWN_S: Final = 2.0  # how long "there is no such stream" is believed without asking again
 _UNKNOWN_MAX: Final = 10_000
+_CONFIRM_EVERY_S: Final = 1.0  # blocks may come faster than it is worth proving that they do
+_CHECK_EVERY_S: Final = 10.0
+_CHECK_MAX: Final = 100  # devices, and streams, looked at again at a time
 _VERSIONS_KEPT: Final = 4  # definitions of a stream: an anchor is archived seconds after its block
 
 
@@ -44,6 +51,7 @@ class Registry:
         file: RegistryFile,
         *,
         age_max_s: int = 3600,
+        check_every_s: float = _CHECK_EVERY_S,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.chain_id = chain_id
@@ -61,6 +69,10 @@ class Registry:
         self._age_max_ns = age_max_s * 1_000_000_000
         self._clock_ns = clock_ns
         self._confirmed_ns = 0  # when the view was last known to be current
+        self._check_every_s = check_every_s
+        self._checked = ["", ""]  # the last device and stream looked at again
+        self._proved = 0  # the newest height that was proved
+        self._proved_at = 0.0
         self._cursor: Cursor | None = None
         self._by_address: dict[bytes, str] = {}
         self._by_key: dict[tuple[Suite, bytes], list[str]] = {}
@@ -68,7 +80,7 @@ class Registry:
         self._history: dict[str, list[tuple[int, StreamDefinition]]] = {}
         self._unknown: dict[str, float] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._loaded = asyncio.Event()
         self._dirty = False
         self._saved_at = 0.0
@@ -139,8 +151,9 @@ class Registry:
         return True
 
     async def _ask(self, path: str) -> None:
+        name = path.partition("/")[0]
         stream = await self._ledger.stream(path)
-        device = await self._ledger.device(path.partition("/")[0])
+        device = (await self._ledger.look((name,), ())).devices[name]
         if device is not None:
             self._put_device(device)
         if stream is not None and device is not None:
@@ -163,7 +176,10 @@ class Registry:
                 self._put_stream(stream)
             self.height, self.ledger_time_s, self._confirmed_ns = saved.cursor[0], saved.time_s, saved.confirmed_ns
             self._loaded.set()
-        self._task = asyncio.create_task(self._follow(), name="registry")
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="registry"),
+            asyncio.create_task(self._check(), name="registry-check"),
+        ]
 
     async def wait_loaded(self, timeout_s: float) -> bool:
         """Wait until there is a view to decide by, from the ledger or from the disk."""
@@ -174,9 +190,9 @@ class Registry:
         return True
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._save(force=True)
 
     async def _follow(self) -> None:
@@ -187,8 +203,8 @@ class Registry:
                 status = await self._ledger.status()
                 if status.genesis_hash != self.genesis_hash:
                     raise SettingsError("gateway.foreign_chain", "the node serves another chain than this home's")
-                await self._load()
-                self.ledger_time_s = max(self.ledger_time_s, status.time_s)
+                await self._load(status.height)
+                await self._confirm(status)
                 await self._current(status.height)
                 self._cursor = (status.height, 1 << 30)
                 self._loaded.set()
@@ -202,74 +218,125 @@ class Registry:
                 _log.warning("ledger away", code=error.code, reason=error.message, retry_s=delay, age_s=self.age_s)
                 await asyncio.sleep(delay)
 
-    async def _load(self) -> None:
-        streams = [stream async for stream in self._ledger.streams(self.gateway)]
-        devices = [device async for device in self._ledger.devices(self.gateway)]
-        wanted = {stream.definition.device for stream in streams}
-        # The listing is of devices bound to this gateway; a stream may be written here without that.
-        listed = {device.name for device in devices}
-        for name in sorted(wanted - listed):
-            found = await self._ledger.device(name)
-            if found is not None:
-                devices.append(found)
-        gone = self.streams.keys() - {stream.path for stream in streams}
-        for device in devices:
-            if device.name in wanted or device.name in self.devices:
+    async def _load(self, at_least: int) -> None:
+        # A node lists what it likes, so what is known already is looked at too, listed or not.
+        paths = sorted({*(await self._ledger.listed(self.gateway)), *self.streams})
+        wanted = {path.partition("/")[0] for path in paths}
+        looked = await self._ledger.look(sorted(wanted | self.devices.keys()), paths, at_least=at_least)
+        self._take(looked)
+
+    def _take(self, looked: Looked) -> None:
+        for device in looked.devices.values():
+            if device is not None:
                 self._put_device(device)
-        for stream in streams:
-            self._put_stream(stream)
-        for path in sorted(gone):
-            del self.streams[path]
-            self._tell_stream(path)
+        for path, stream in looked.streams.items():
+            if stream is not None and stream.definition.gateway == self.gateway:
+                self._put_stream(stream)
+            elif path in self.streams:
+                del self.streams[path]
+                self._tell_stream(path)
 
     async def _apply(self, event: LedgerEvent) -> None:
-        self.ledger_time_s = max(self.ledger_time_s, event.time_s)
         name, values = event.name, event.values
         if name.startswith("devices.") and values:
-            await self._refresh_devices((str(values[0]),))
+            await self._refresh_devices((str(values[0]),), event.height)
         elif name.startswith("identity.") and values:
             known = self._by_address.get(values[0])
-            await self._refresh_devices((known,) if known else ())
+            await self._refresh_devices((known,) if known else (), event.height)
         elif name == "governance.organisation":
             # Its members' accounts are not usable any more, or are again.
             members = [d.name for d in self.devices.values() if d.organisation == values[0]]
-            await self._refresh_devices(members)
+            await self._refresh_devices(members, event.height)
         elif name == "streams.defined" and values[2] == self.gateway:
-            await self._refresh_stream(str(values[1]))
+            await self._refresh_stream(str(values[1]), event.height)
         elif name in ("streams.updated", "streams.handed_over"):
             path = self._by_number.get(values[0])
             if path is not None:
                 await self._refresh_stream(path, event.height)
             elif name == "streams.handed_over" and values[1] == self.gateway:
-                await self._load()
+                await self._load(event.height)
         complete = name == "block" and values == (0,)
+        if complete and asyncio.get_running_loop().time() - self._proved_at >= _CONFIRM_EVERY_S:
+            await self._confirm(await self._ledger.status())
         await self._current(event.height if complete else event.height - 1)
 
+    async def _confirm(self, status: LedgerStatus) -> None:
+        """The chain went on, by proof: so the view is current, or the node that told of no change will be found out."""
+        self._proved_at = asyncio.get_running_loop().time()
+        self.ledger_time_s = max(self.ledger_time_s, status.time_s)
+        if status.height > self._proved:
+            self._proved = status.height
+            self._confirmed_ns = self._clock_ns()
+
     async def _current(self, height: int) -> None:
-        """The view holds everything that was decided up to `height`."""
+        """The view holds everything that, as far as the node tells, was decided up to `height`."""
         self.connected = True
         self.height = max(self.height, height)
-        self._confirmed_ns = self._clock_ns()
         await self._save()
 
-    async def _refresh_devices(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name in self.devices:
-                device = await self._ledger.device(name)
-                if device is not None:
-                    self._put_device(device)
+    async def _refresh_devices(self, names: Iterable[str], height: int) -> None:
+        known = [name for name in names if name in self.devices]
+        if known:
+            self._take(await self._ledger.look(known, (), at_least=height))
 
-    async def _refresh_stream(self, path: str, height: int = 0) -> None:
-        stream = await self._ledger.stream(path)
-        if stream is None:
+    async def _refresh_stream(self, path: str, height: int) -> None:
+        device = path.partition("/")[0]
+        looked = await self._ledger.look((device,), (path,), at_least=height)
+        found, stream = looked.devices[device], looked.streams[path]
+        if stream is None or found is None:
             return
-        if stream.definition.device not in self.devices:
-            device = await self._ledger.device(stream.definition.device)
-            if device is None:
-                return
-            self._put_device(device)
         self._unknown.pop(path, None)
+        self._put_device(found)
         self._put_stream(stream, height)
+
+    # --- looking again
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(self._check_every_s)
+            if self.connected:
+                try:
+                    await self._check_some()
+                except LedgerError as error:
+                    _log.warning("registry not checked", code=error.code, reason=error.message)
+
+    async def _check_some(self) -> None:
+        """Look at the next devices and streams again; what a node kept back is taken, and the node left."""
+        names, paths = self._next(0, self.devices), self._next(1, self.streams)
+        if not names and not paths:
+            return
+        devices = {name: self.devices.get(name) for name in names}
+        streams = {path: self.streams.get(path) for path in paths}
+        height = self.height
+        looked = await self._ledger.look(names, paths, elsewhere=True)
+        withheld = []
+        for name, device in devices.items():
+            new = looked.devices[name]
+            if self.devices.get(name) is device and new is not None and new != device:
+                self._put_device(new)
+                withheld.append(name)
+        for path, stream in streams.items():
+            now = looked.streams[path]
+            if now is None or stream is None or self.streams.get(path) is not stream:
+                continue
+            if now.definition != stream.definition:
+                self._put_stream(now, looked.height)
+                withheld.append(path)
+        if withheld and looked.height <= height:
+            # All events up to `height` were told, and none of these changes was among them.
+            _log.error("a node keeps changes back", code="node.lied", changed=withheld[:10], height=looked.height)
+            self._ledger.doubt("events", "it kept changes back")
+            self._tasks[0].cancel()
+            await asyncio.gather(self._tasks[0], return_exceptions=True)
+            self._tasks[0] = asyncio.create_task(self._follow(), name="registry")
+
+    def _next(self, which: int, known: Iterable[str]) -> list[str]:
+        """The next names in order, round and round."""
+        names = sorted(known)
+        at = bisect_right(names, self._checked[which]) if names and self._checked[which] < names[-1] else 0
+        chosen = names[at : at + _CHECK_MAX]
+        self._checked[which] = chosen[-1] if chosen else ""
+        return chosen
 
     def _put_device(self, device: DeviceView) -> None:
         before = self.devices.get(device.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -47,6 +47,7 @@ class GatewayReports(Collector):
         self._held = held
         self._alarm_s = alarm_s
         self.mqtt: MqttMetrics | None = None
+        self.lies: Callable[[], int] = lambda: 0
         self._collectors = CollectorRegistry(auto_describe=False)
         self._collectors.register(self)
 
@@ -134,6 +135,7 @@ class GatewayReports(Collector):
             "spool_groups": ("Group commits of the spool", spool.groups_total),
             "batches": ("Batches anchored and proved", anchoring.batches_total),
             "anchored": ("Messages anchored and proved", anchoring.anchored_total),
+            "lies": ("Answers of nodes that proved false", self.lies()),
             "anchor_submissions": ("Anchor transactions submitted", anchoring.submissions_total),
         }
         gauges = {

@@ -7,16 +7,17 @@ The ledger takes signed transactions apart and verifies them, enforces anchor nu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from althing.gateway.errors import LedgerError, LedgerRefusedError
 from althing.gateway.ledger import (
-    AccountView,
     Cursor,
     DeviceView,
     LedgerEvent,
     LedgerStatus,
+    Looked,
+    Said,
     StreamView,
     Submission,
 )
@@ -108,7 +109,12 @@ class FakeLedger:
     rows: dict[str, list[FakeRow]] = field(default_factory=dict)
     head: GatewayHead = field(default_factory=lambda: GatewayHead(0, bytes(32), 0))
     log: list[LedgerEvent] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def lies_total(self) -> int:
+        return len(self.doubts)
 
     @property
     def gateway(self) -> bytes:
@@ -191,33 +197,25 @@ class FakeLedger:
         self._reach()
         return self.time_s * 1_000_000_000
 
-    async def devices(self, gateway: bytes) -> AsyncIterator[DeviceView]:
+    async def listed(self, gateway: bytes) -> list[str]:
         self._reach()
-        for device in list(self.known_devices.values()):
-            yield device
+        return [path for path, view in self.known_streams.items() if view.definition.gateway == gateway]
 
-    async def device(self, name: str) -> DeviceView | None:
+    async def look(
+        self, devices: Sequence[str], streams: Sequence[str], *, at_least: int = 0, elsewhere: bool = False
+    ) -> Looked:
         self._reach()
-        return self.known_devices.get(name)
-
-    async def streams(self, gateway: bytes) -> AsyncIterator[StreamView]:
-        self._reach()
-        for stream in list(self.known_streams.values()):
-            if stream.definition.gateway == gateway:
-                yield stream
+        return Looked(
+            self.height,
+            {name: self.known_devices.get(name) for name in devices},
+            {path: self.known_streams.get(path) for path in streams},
+        )
 
     async def stream(self, path: str) -> StreamView | None:
         self._reach()
         return self.known_streams.get(path)
 
-    async def account(self, address: bytes) -> AccountView | None:
-        self._reach()
-        for device in self.known_devices.values():
-            if device.address == address:
-                return AccountView(address, device.organisation, device.status, device.keys)
-        return None
-
-    async def gateway_head(self, gateway: bytes) -> GatewayHead:
+    async def gateway_head(self, gateway: bytes, *, at_least: int = 0) -> GatewayHead:
         self._reach()
         return self.head
 
@@ -249,6 +247,9 @@ class FakeLedger:
                 yield self.log[seen - 1]
             await self.changed.wait()
             self._reach()
+
+    def doubt(self, said: Said, reason: str) -> None:
+        self.doubts.append(reason)
 
     async def close(self) -> None:
         pass

@@ -31,6 +31,7 @@ from althing.client import Signer, generate_key, load_key, save_key
 from althing.client.errors import NodeError
 from althing.gateway.config import GatewayPaths, read_config
 from althing.gateway.daemon import Addresses, Gateway, run_gateway
+from althing.gateway.errors import SettingsError
 from althing.gateway.held import HeldMessages
 from althing.gateway.spool.repair import repair_spool
 from althing.gateway.tokens import TokenStore
@@ -136,7 +137,11 @@ def gateway_status(home: Path) -> dict[str, Any]:
 def token(
     device: Annotated[str, typer.Argument(help="Device the token is for.")],
     revoke: Annotated[bool, typer.Option("--revoke", help="Revoke all its tokens instead.")] = False,
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Do not ask the ledger whether the device is registered.")
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
+    node: NodeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Make a token for a device (printed once), or revoke its tokens."""
@@ -145,8 +150,27 @@ def token(
         count = tokens.revoke(device)
         emit({"device": device, "revoked": count}, f"{count} tokens of {device} revoked", as_json=as_json)
     else:
+        if not unchecked:
+            _check_registered(device, home, node)
         made = tokens.add(device)
         emit({"device": device, "token": made}, made, as_json=as_json)
+
+
+def _check_registered(device: str, home: Path, node: str) -> None:
+    """A token for a mistyped name would help nobody. Without a node nobody can tell, which is said."""
+    try:
+        with open_client(home, node) as client:
+            client.get(f"devices/{device}")
+    except UnavailableError:
+        typer.echo(f"no node answers, so it was not checked that {device} is registered", err=True)
+    except NodeError as error:
+        if error.status != 404:
+            raise
+        raise SettingsError(
+            "gateway.unknown_device",
+            f"there is no device {device} on the ledger",
+            hint=f"althing device add {device} --stream …, or --unchecked for one that is registered later",
+        ) from error
 
 
 @app.command("repair", **examples("althing gateway repair"))

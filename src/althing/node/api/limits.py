@@ -13,6 +13,7 @@ WAIT_S_MAX: Final = 120  # for transactions to be in a block
 WAIT_S_DEFAULT: Final = 30
 PROOFS_MAX: Final = 256  # of one request; about 1.5 MB
 KEY_BYTES_MAX: Final = 512  # of a state key
+KEYS_MAX: Final = 256  # of one request, proved under one header
 
 # --- pages
 PAGE_DEFAULT: Final = 100
