@@ -70,7 +70,6 @@ class AsyncClient:
         self._reader = VerifiedReader(transport, trust)
         self._sender = Sender(transport, trust.genesis_hash)
         self._signer = signer
-        self._written = 0  # height of the newest block with a transaction of this client
 
     @classmethod
     async def connect(
@@ -129,13 +128,7 @@ class AsyncClient:
         chosen = tuple(signers) or ((self._signer,) if self._signer else ())
         if not chosen:
             raise ClientError("client.signer", "this client has no key to sign with", hint="connect with signer=…")
-        future = self._sender.send(self._sender.sign(chosen, messages))
-        future.add_done_callback(self._note_written)
-        return future
-
-    def _note_written(self, future: asyncio.Future[Committed]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            self._written = max(self._written, future.result().height)
+        return self._sender.send(self._sender.sign(chosen, messages))
 
     async def create_account(
         self,
@@ -236,7 +229,7 @@ class AsyncClient:
         return definition, head
 
     async def _value(self, key: bytes, what: str) -> bytes:
-        _, value = await self._reader.state(key, at_least=self._written)
+        _, value = await self._reader.state(key, at_least=self._sender.height)
         if value is None:
             raise NodeError("query.absent", f"there is no {what}; its absence is proved", status=404)
         return value

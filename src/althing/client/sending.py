@@ -11,11 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+import cbor2
+
 from althing.client.errors import NodeError, RefusedTransactionError
 from althing.client.transport import Transport
 from althing.protocol.address import address_of_key
 from althing.protocol.catalog import MessageBody
-from althing.protocol.codec import encode
 from althing.protocol.errors import AlthingError, ProtocolError, UnavailableError
 from althing.protocol.limits import NONCE_BYTES
 from althing.protocol.receipt import Receipt
@@ -25,9 +26,9 @@ from althing.protocol.transaction import Transaction, sign_transaction
 
 __all__ = ["Committed", "Sender", "Signer", "co_signed"]
 
-PACK_MAX: Final = 2048  # transactions in one request
+PACK_MAX: Final = 512  # transactions in one request: while the node has some, the next are signed here
 PACK_BYTES_MAX: Final = 8 * 1024 * 1024
-REQUESTS_MAX: Final = 4  # requests under way at once
+REQUESTS_MAX: Final = 8  # requests under way at once
 GAS_LIMIT: Final = 20_000_000
 LIFETIME_S: Final = 300
 WAIT_S: Final = 60
@@ -63,6 +64,7 @@ class Sender:
         self._genesis_hash = genesis_hash
         self._queue: deque[tuple[bytes, asyncio.Future[Committed]]] = deque()
         self._requests: set[asyncio.Task[None]] = set()
+        self.height = 0  # of the newest block with a transaction sent here
 
     async def aclose(self) -> None:
         for task in tuple(self._requests):
@@ -108,7 +110,7 @@ class Sender:
             await self._send_pack(pack)
 
     async def _send_pack(self, pack: list[tuple[bytes, asyncio.Future[Committed]]]) -> None:
-        body = encode([signed for signed, _ in pack])
+        body = cbor2.dumps([signed for signed, _ in pack])
         try:
             answers = await self._post_until_taken(body)
             if type(answers) is not list or len(answers) != len(pack):
@@ -137,8 +139,7 @@ class Sender:
                     raise
                 await asyncio.sleep(exc.retry_after_s)
 
-    @staticmethod
-    def _settle(future: asyncio.Future[Committed], answer: object) -> None:
+    def _settle(self, future: asyncio.Future[Committed], answer: object) -> None:
         if future.done():
             return
         match answer:
@@ -149,6 +150,7 @@ class Sender:
                     future.set_exception(exc)
                     return
                 if receipt.ok:
+                    self.height = max(self.height, height)
                     future.set_result(Committed(tx_id, height, receipt))
                 else:
                     meaning = meaning_of(receipt.code)

@@ -205,7 +205,6 @@ def serve_node(
         factory = uvloop.new_event_loop
     # Transactions under way are some hundred thousand objects without cycles: looking for garbage among them as often as
     # in a script takes a tenth of the processor.
-    gc.freeze()
     gc.set_threshold(_GARBAGE_AFTER, 20, 50)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(run_node(home, config, ready=ready))

@@ -23,6 +23,7 @@ ALG: Final = 1
 CONTENT_TYPE: Final = 3
 KID: Final = 4
 TAG_SIGN1: Final = b"\xd2"
+_SIGN1_HEAD: Final = TAG_SIGN1 + b"\x84"  # and an array of four
 TAG_SIGN: Final = b"\xd8\x62"
 
 
@@ -47,9 +48,16 @@ class Envelope:
 
 def sign1(key: PrivateKey, kid: bytes, payload: bytes, aad: bytes, headers: dict[Item, Item] | None = None) -> bytes:
     """A tagged COSE_Sign1 over `payload`; `headers` are further protected ones."""
-    protected = encode({ALG: int(key.suite), KID: kid, **(headers or {})})
-    signature = key.sign(encode(["Signature1", protected, aad, payload]))
-    return TAG_SIGN1 + encode([protected, {}, payload, signature])
+    protected = encode({ALG: int(key.suite), KID: kid, **headers}) if headers else _protected(int(key.suite), kid)
+    body = dumps(payload)
+    # The payload's encoding stands in what is signed and in the envelope alike.
+    value = key.sign(dumps(["Signature1", protected, aad, b""])[:-1] + body)
+    return _SIGN1_HEAD + dumps(protected) + b"\xa0" + body + dumps(value)
+
+
+@lru_cache(maxsize=4096)
+def _protected(suite: int, kid: bytes) -> bytes:
+    return encode({ALG: suite, KID: kid})
 
 
 def sign(keys: list[tuple[PrivateKey, bytes]], payload: bytes, aad: bytes) -> bytes:
@@ -85,7 +93,6 @@ def parse_sign1(data: bytes, aad: bytes, *, bytes_max: int, further: bool = Fals
 
 
 _TAIL: Final = 66  # the head of a 64-byte string, and the signature
-_SIGN1_HEAD: Final = TAG_SIGN1 + b"\x84"
 _SIGNATURE_HEAD: Final = b"\x58\x40"
 _SHORT: Final = 16
 

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cbor2 import dumps
+
 from althing.protocol.address import ADDRESS_BYTES, key_id
 from althing.protocol.catalog import MessageBody, body_from_item, body_to_item
-from althing.protocol.codec import Item, decode, encode
+from althing.protocol.codec import Item, decode
 from althing.protocol.cose import Envelope, Signature, parse_sign, sign, sign1
 from althing.protocol.errors import EncodingError
 from althing.protocol.hashing import DOMAIN_TX, sha256
@@ -39,7 +41,8 @@ class Transaction:
     def to_payload(self) -> bytes:
         _check(self)
         messages = [body_to_item(message) for message in self.messages]
-        return encode(
+        # Forms hold no map that is not in order, so the encoder's own order is the deterministic one.
+        return dumps(
             [_VERSION, list(self.signers), self.payer, self.gas_limit, self.fee, self.expiry, self.nonce, messages]
         )
 

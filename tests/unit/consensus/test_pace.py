@@ -12,6 +12,7 @@ QUIET = Situation(
     unproven=False,
     last_block_ns=990 * MS,
     last_work_ns=990 * MS,
+    prior_work_ns=0,
     last_work_txs=0,
     interval_ns=50 * MS,
     idle_ns=30_000 * MS,
@@ -26,6 +27,15 @@ def test_heartbeat_comes_when_the_idle_time_is_over() -> None:
 
 def test_what_is_unproven_is_proved_at_once() -> None:
     assert next_block(replace(QUIET, unproven=True)) == Due(Kind.PROOF, 0)
+
+
+def test_after_quick_blocks_the_proof_leaves_room_for_more_work() -> None:
+    quick = replace(QUIET, unproven=True, prior_work_ns=491 * MS)
+    assert next_block(quick) == Due(Kind.PROOF, 40 * MS)
+    assert next_block(replace(quick, now_ns=1_040 * MS)) == Due(Kind.PROOF, 0)
+    assert next_block(replace(quick, waiting=1)) == Due(Kind.WORK, 0)
+    assert next_block(replace(quick, prior_work_ns=490 * MS)) == Due(Kind.PROOF, 0)
+    assert next_block(replace(quick, interval_ns=0)) == Due(Kind.PROOF, 0)
 
 
 def test_a_single_transaction_never_waits() -> None:

@@ -266,6 +266,7 @@ class SoloEngine:
         state = self._state
         assert state is not None
         last_block_ns = last_work_ns = time.monotonic_ns()
+        prior_work_ns = 0
         last_work_txs = 0
         while not self._stopping.is_set():
             waiting, size = self._pool.ready
@@ -277,6 +278,7 @@ class SoloEngine:
                     unproven=state.unproven,
                     last_block_ns=last_block_ns,
                     last_work_ns=last_work_ns,
+                    prior_work_ns=prior_work_ns,
                     last_work_txs=last_work_txs,
                     interval_ns=self._settings.min_block_interval_ms * 1_000_000,
                     idle_ns=self._settings.idle_block_s * 1_000_000_000,
@@ -293,7 +295,7 @@ class SoloEngine:
             self._state = state
             last_block_ns = started_ns
             if committed.block.txs:
-                last_work_ns, last_work_txs = started_ns, len(committed.block.txs)
+                prior_work_ns, last_work_ns, last_work_txs = last_work_ns, started_ns, len(committed.block.txs)
             self._tell(self._announce, committed)
             stale = self._pool.unchecked_since(state.height)
             if stale:

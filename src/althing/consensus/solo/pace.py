@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 __all__ = ["Due", "Kind", "Situation", "next_block"]
+
+
+_BURST_INTERVALS: Final = 10
 
 
 class Kind(Enum):
@@ -26,6 +30,7 @@ class Situation:
     unproven: bool
     last_block_ns: int
     last_work_ns: int
+    prior_work_ns: int  # the block with work before the last one
     last_work_txs: int
     interval_ns: int
     idle_ns: int
@@ -42,7 +47,8 @@ class Due:
 def next_block(situation: Situation) -> Due:
     """1. Work starts at once; under load (several waiting, or several in the last block) an interval after the last
        start, so that blocks fill. A full block never waits.
-    2. Without work, what no header proves yet is proved at once. (Work in 1 proves it, too.)
+    2. Without work, what no header proves yet is proved at once; after blocks in quick succession an interval later, since
+       then more work is likely, which proves it, too, and need not wait for a block without content.
     3. Otherwise a heartbeat keeps block time near the clock.
     """
     s = situation
@@ -52,5 +58,6 @@ def next_block(situation: Situation) -> Due:
             return Due(Kind.WORK, 0)
         return Due(Kind.WORK, max(0, s.last_work_ns + s.interval_ns - s.now_ns))
     if s.unproven:  # 2
-        return Due(Kind.PROOF, 0)
+        burst = s.last_work_ns - s.prior_work_ns < _BURST_INTERVALS * s.interval_ns
+        return Due(Kind.PROOF, max(0, s.last_block_ns + s.interval_ns - s.now_ns) if burst else 0)
     return Due(Kind.HEARTBEAT, max(0, s.last_block_ns + s.idle_ns - s.now_ns))  # 3
