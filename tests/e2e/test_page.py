@@ -187,7 +187,7 @@ def test_a_lying_node_is_noticed(open_page, node_url: str) -> None:
     """The node hands out another message's proof, or calls a gateway's word a device's signature."""
     stream = _streams(node_url, "gateway")
     page = open_page()
-    page.route(f"**/v1/proofs/{stream}/3", lambda route: route.fulfill(body=_get(f"{node_url}/v1/proofs/{stream}/4")))
+    page.route(f"**/v1/proofs/{stream}/3?*", lambda route: route.fulfill(body=_get(f"{node_url}/v1/proofs/{stream}/4")))
     page.goto(f"{node_url}/#/streams/{stream}?proof=3")
     expect(_verdict(page)).to_contain_text("another message")
 

@@ -16,9 +16,11 @@ import { Heading } from "./components/layout";
 import { t } from "./i18n";
 import { connection } from "./live";
 import { href, route } from "./route";
+import { logOut, token, wanted } from "./session";
 import { LANGUAGES, language, theme, type Theme } from "./settings";
 import { BlockView, BlocksView } from "./views/blocks";
 import { DeviceView, DevicesView } from "./views/devices";
+import { LogIn } from "./views/login";
 import { OverviewView } from "./views/overview";
 import { RefusalsView } from "./views/refusals";
 import { StreamView } from "./views/stream";
@@ -52,13 +54,18 @@ export function App(): JSX.Element {
         </a>
         <Rooms current={path[0] ?? ""} />
         <div class="top-tools">
-          <ConnectionMark />
+          {!wanted.value && <ConnectionMark />}
+          {!wanted.value && token.value !== null && (
+            <button type="button" class="text-button" onClick={logOut}>
+              {t("login.out")}
+            </button>
+          )}
           <LanguageButton />
           <ThemeButton />
         </div>
       </header>
       <main id="content" tabIndex={-1}>
-        <View path={path} />
+        {wanted.value ? <LogIn /> : <View path={path} />}
       </main>
     </>
   );

@@ -1,7 +1,8 @@
 /** What is going on now: the connection, the chain's last blocks, and a beat at which views refresh themselves. */
 
-import { signal } from "@preact/signals";
+import { effect, signal, untracked } from "@preact/signals";
 import { followBlocks, type BlockEvent, type Connection } from "./api/events";
+import { token, wanted } from "./session";
 
 /** Views ask again at most this often, however fast blocks come. */
 const BEAT_MS = 1_500;
@@ -23,9 +24,8 @@ function refreshSoon(): void {
   }, BEAT_MS);
 }
 
-/** Start following the chain; called once. */
-export function goLive(): void {
-  followBlocks({
+function follow(): () => void {
+  return followBlocks({
     onBlock: (block) => {
       recentBlocks.value = [block, ...recentBlocks.value].slice(0, RECENT_MAX);
       refreshSoon();
@@ -35,6 +35,15 @@ export function goLive(): void {
       if (state === "open" && connection.value === "lost") refreshSoon();
       connection.value = state;
     },
+  });
+}
+
+/** Start following the chain; called once. */
+export function goLive(): void {
+  effect(() => {
+    // A node that waits for its token tells nobody anything; another token is another session.
+    const session = { token: token.value, waiting: wanted.value };
+    return session.waiting ? undefined : untracked(follow);
   });
   document.addEventListener("visibilitychange", refreshSoon);
 }

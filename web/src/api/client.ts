@@ -1,5 +1,7 @@
 /** The node's REST API as this page uses it. Times are RFC 3339 in UTC, bytes lower-case hexadecimal. */
 
+import { refused, token } from "../session";
+
 /** What JSON can hold; for parts that are shown as they are. */
 export type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [name: string]: Json };
 
@@ -193,12 +195,21 @@ type Query = Readonly<Record<string, string | number | undefined>>;
 type Path = readonly (string | number)[];
 
 /** The answer's body as `read` takes it. A connection that ends within the body counts as none. */
-async function request<T>(path: Path, query: Query, accept: string, read: (body: Response) => Promise<T>, signal?: AbortSignal): Promise<T> {
+async function request<T>(
+  path: Path,
+  query: Query,
+  accept: string,
+  read: (body: Response) => Promise<T>,
+  signal?: AbortSignal,
+  sent: string | null = token.value,
+): Promise<T> {
   const given = Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
   const search = new URLSearchParams(given).toString();
   const url = `/v1/${path.map((part) => encodeURIComponent(part)).join("/")}${search && `?${search}`}`;
   try {
-    const response = await fetch(url, { headers: { Accept: accept }, ...(signal && { signal }) });
+    const headers = { Accept: accept, ...(sent !== null && { Authorization: `Bearer ${sent}` }) };
+    const response = await fetch(url, { headers, ...(signal && { signal }) });
+    if (response.status === 401) refused(sent);
     if (!response.ok) throw await problem(response);
     return await read(response);
   } catch (error) {
@@ -237,6 +248,8 @@ interface Paging {
 
 /** One function per resource. Each takes the signal that ends the request when nobody waits for it any more. */
 export const api = {
+  /** Whether the node takes a token, before it is kept. */
+  tryToken: (candidate: string) => request(["status"], {}, "application/json", (response) => response.json() as Promise<Status>, undefined, candidate),
   status: (signal?: AbortSignal) => json<Status>(["status"], {}, signal),
   blocks: (paging: Paging, signal?: AbortSignal) => json<Page<"blocks", Block>>(["blocks"], { ...paging }, signal),
   block: (height: number | string, signal?: AbortSignal) => json<BlockDetail>(["blocks", height], {}, signal),
@@ -258,9 +271,15 @@ export const api = {
   batches: (paging: Paging, signal?: AbortSignal) => json<Page<"batches", Batch>>(["batches"], { ...paging }, signal),
   refusals: (paging: Paging, signal?: AbortSignal) => json<Page<"refusals", Refusal>>(["refusals"], { ...paging }, signal),
 
-  /** The proof file, byte for byte. */
-  proof: (stream: string, sequence: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> =>
-    request(["proofs", ...stream.split("/"), sequence], {}, "application/cbor", async (body) => new Uint8Array(await body.arrayBuffer()), signal),
+  /** The proof file, byte for byte, made for a trust file of this height: with what leads there from other validators. */
+  proof: (stream: string, sequence: number, trustedHeight?: bigint, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> =>
+    request(
+      ["proofs", ...stream.split("/"), sequence],
+      { trusted_height: trustedHeight?.toString() },
+      "application/cbor",
+      async (body) => new Uint8Array(await body.arrayBuffer()),
+      signal,
+    ),
 
   /** The text of the node's trust file. */
   trust: (signal?: AbortSignal) => request(["trust"], {}, "application/json", (body) => body.text(), signal),

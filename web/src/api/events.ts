@@ -3,6 +3,9 @@
  * Last-Event-ID by itself, and where it gives up, a new connection names the same cursor.
  */
 
+import { token } from "../session";
+import { TokenSource } from "./tokensource";
+
 export interface BlockEvent {
   height: number;
   hash: string;
@@ -22,7 +25,7 @@ const RETRY_MAX_MS = 15_000;
 
 /** Follow the blocks; the answer ends it. */
 export function followBlocks({ onBlock, onConnection }: Listener): () => void {
-  let source: EventSource;
+  let source: EventSource | TokenSource;
   let cursor = "";
   let retryMs = RETRY_FIRST_MS;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -30,12 +33,14 @@ export function followBlocks({ onBlock, onConnection }: Listener): () => void {
   function open(): void {
     onConnection("connecting");
     const query = new URLSearchParams({ name: "block", ...(cursor && { cursor }) });
-    source = new EventSource(`/v1/events?${query}`);
+    const url = `/v1/events?${query}`;
+    source = token.value === null ? new EventSource(url) : new TokenSource(url, token.value);
     source.addEventListener("open", () => {
       retryMs = RETRY_FIRST_MS;
       onConnection("open");
     });
-    source.addEventListener("block", (event: MessageEvent<string>) => {
+    source.addEventListener("block", (raw: Event) => {
+      const event = raw as MessageEvent<string>;
       cursor = event.lastEventId;
       onBlock(JSON.parse(event.data) as BlockEvent);
     });

@@ -183,6 +183,16 @@ export const en = {
   "tx.envelope": "Envelope",
   "tx.noEvents": "No events.",
 
+  "login.title": "This node asks for a token",
+  "login.lead": "Whoever runs this node has a token for its readers: the content of the file named by token_file in its configuration.",
+  "login.token": "Token",
+  "login.submit": "Log in",
+  "login.kept": "It is kept in this tab until you log out or close it, and sent to this node alone.",
+  "login.form": "A token is one line of letters, digits and signs, without spaces.",
+  "login.refused": "This node does not accept that token.",
+  "login.failed": "The node could not check the token. Try again in a moment.",
+  "login.out": "Log out",
+
   "refusals.lead": "What gateways did not accept, and why. A refused message is never lost silently.",
   "refusals.reason": "Reason",
   "refusals.transport": "By",

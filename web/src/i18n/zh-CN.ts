@@ -185,6 +185,16 @@ export const zhCN: Readonly<Record<TextKey, string>> = {
   "tx.envelope": "信封",
   "tx.noEvents": "没有事件。",
 
+  "login.title": "此节点需要令牌",
+  "login.lead": "令牌由运行此节点的人提供：即其配置中 token_file 所指文件的内容。",
+  "login.token": "令牌",
+  "login.submit": "登录",
+  "login.kept": "令牌只保存在本标签页中，直到您退出或关闭标签页，并且只发送给此节点。",
+  "login.form": "令牌是一行由字母、数字和符号组成的文字，不含空格。",
+  "login.refused": "此节点不接受该令牌。",
+  "login.failed": "节点未能检查令牌，请稍后再试。",
+  "login.out": "退出登录",
+
   "refusals.lead": "网关没有接受的消息及其原因。被拒收的消息绝不会无声消失。",
   "refusals.reason": "原因",
   "refusals.transport": "协议",

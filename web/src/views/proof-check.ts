@@ -1,7 +1,7 @@
 /** Fetches a message's proof and checks it here, in the browser. */
 
 import { useEffect, useState } from "preact/hooks";
-import { api, type Message } from "../api/client";
+import { api, Problem, type Message } from "../api/client";
 import { useResource, type Resource } from "../api/resource";
 import { EncodingError } from "../proof/cbor";
 import { parseTrust, type Trust } from "../proof/trust";
@@ -26,13 +26,21 @@ export type Check =
 export function useProofMaterial(stream: string, sequence: number): Resource<ProofMaterial> {
   const own = ownTrust.value;
   return useResource(`${stream}/${sequence}/${own?.text ?? ""}`, async (signal) => {
-    const [file, trust, message] = await Promise.all([
-      api.proof(stream, sequence, signal),
-      presentTrust(signal),
-      api.message(stream, sequence, signal),
-    ]);
+    const trust = await presentTrust(signal);
+    const [file, message] = await Promise.all([fetchProof(stream, sequence, trust, signal), api.message(stream, sequence, signal)]);
     return { stream, file, trust, message };
   });
+}
+
+/** Made for this trust file where the node can; else as it is, so that the check shows at which step the two part. */
+async function fetchProof(stream: string, sequence: number, trust: TrustText, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return await api.proof(stream, sequence, parseTrust(trust.text).height, signal);
+  } catch (error) {
+    const untied = error instanceof EncodingError || (error instanceof Problem && /^(proof|state)\./.test(error.code));
+    if (!untied) throw error;
+    return api.proof(stream, sequence, undefined, signal);
+  }
 }
 
 /** `altered` is the number of a byte to change in a copy before the check, to see it fail. */
