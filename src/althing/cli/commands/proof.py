@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,20 +12,23 @@ import typer
 
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
 from althing.cli.output import EXIT_FAILED, emit, note
-from althing.client import Client
+from althing.client import Client, load_key
 from althing.client.errors import ClientError
 from althing.light.verifier import STEPS, ProofError, Verified, verify_proof
 from althing.node.home import Home
 from althing.node.offline import offline_proofs
 from althing.node.proofs import ProofBuilder
 from althing.node.trustway import Pin
+from althing.protocol.address import key_id
 from althing.protocol.batch import Origin
+from althing.protocol.cosereceipt import receipt_of_inclusion
 from althing.protocol.errors import UnavailableError
 from althing.protocol.limits import PROOF_BYTES_MAX
+from althing.protocol.merkle import leaf_hash
 from althing.protocol.proof import parse_proof
 from althing.protocol.trust import Trust, parse_trust
 
-__all__ = ["app", "get", "tie", "verify"]
+__all__ = ["app", "get", "receipt", "tie", "verify"]
 
 app = typer.Typer(
     name="proof", help="Proof files: get one from a node or a stopped home, verify one offline.", no_args_is_help=True
@@ -95,6 +99,47 @@ def tie(
         home, node, lambda client: client.tied(old, trusted), lambda builder: builder.tied(old, Pin.of(trusted))
     )
     _written(output or file, data, trust, {}, as_json=as_json)
+
+
+@app.command("receipt")
+@guarded
+def receipt(
+    file: Annotated[Path, typer.Argument(help="Proof file.")],
+    trust: Annotated[Path, typer.Option("--trust", help="Trust file it verifies under.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="COSE Receipt to write.")],
+    leaf: Annotated[
+        Path | None, typer.Option("--leaf", help="Also write the leaf: the bytes the receipt speaks of.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Issuer's key file; default: the node's of this home.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Export a COSE Receipt (RFC 9942): this issuer's own word that the message stands in its batch.
+
+    It is no proof of the chain: who reads it trusts the issuer's key, not the validators. Give the proof file to those
+    who shall not have to trust you.
+
+    Example: althing proof receipt p.cbor --trust trust.json -o p.cose --leaf p.leaf
+    """
+    with file.open("rb") as opened:
+        data = opened.read(PROOF_BYTES_MAX + 1)
+    verified = verify_proof(data, _trust_of(trust))  # an issuer vouches for what it has checked
+    proof, row = parse_proof(data), verified.row
+    issuer = load_key(key or Home(home).node_key_file, passphrase=os.environ.get("ALTHING_PASSPHRASE"))
+    index = row.offset + verified.sequence - row.first
+    made = receipt_of_inclusion(issuer, row.batch_root, row.batch_size, index, leaf_hash(proof.leaf), proof.leaf_path)
+    output.write_bytes(made)
+    if leaf is not None:
+        leaf.write_bytes(proof.leaf)
+    kid = key_id(issuer.suite, issuer.public).hex()
+    emit(
+        {"file": str(output), "bytes": len(made), "issuer": issuer.public.hex(), "kid": kid},
+        f"{output}: {len(made)} bytes, signed by key {kid}\nthe issuer's public key, which its readers must know: "
+        f"{issuer.public.hex()}",
+        as_json=as_json,
+    )
 
 
 def _chosen_trust(trust: Path | None, home: Path, node: str) -> tuple[Trust | None, Path]:
