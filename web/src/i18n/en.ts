@@ -230,6 +230,16 @@ export const en = {
   "proof.hop.validators": "Validators",
   "proof.step.skipped": "not reached",
 
+  "proof.form.fails": "{reason}",
+  "proof.chain.fails": "{reason}",
+  "proof.batch.fails": "{reason}",
+  "proof.log.fails": "{reason}",
+  "proof.stream.fails": "{reason}",
+  "proof.key_record.fails": "{reason}",
+  "proof.origin.fails": "{reason}",
+  "proof.header.fails": "{reason}",
+  "proof.trust.fails": "{reason}",
+
   "proof.form": "The file has exactly one reading",
   "proof.form.why": "Every byte must be the one possible encoding of this proof, so nothing can hide in the file.",
   "proof.chain": "It belongs to the trusted chain",

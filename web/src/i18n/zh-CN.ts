@@ -232,6 +232,16 @@ export const zhCN: Readonly<Record<TextKey, string>> = {
   "proof.hop.validators": "验证者",
   "proof.step.skipped": "未到达",
 
+  "proof.form.fails": "文件不是证明的唯一规范编码，可能已损坏。（{reason}）",
+  "proof.chain.fails": "它属于另一条链。（{reason}）",
+  "proof.batch.fails": "该消息不在批次中：消息或其位置被改动过。（{reason}）",
+  "proof.log.fails": "该批次不在数据流的日志中。（{reason}）",
+  "proof.stream.fails": "链上状态中没有这个日志，或它属于另一数据流。（{reason}）",
+  "proof.key_record.fails": "链上状态中没有签名者的这份记录。（{reason}）",
+  "proof.origin.fails": "设备的签名或密钥不成立，或只有网关作证。（{reason}）",
+  "proof.header.fails": "没有超过三分之二的验证者签署该区块头。（{reason}）",
+  "proof.trust.fails": "签署者与您信任的验证者之间没有联系。（{reason}）",
+
   "proof.form": "文件只有一种读法",
   "proof.form.why": "每个字节都必须是该证明唯一可能的编码，文件里藏不下任何东西。",
   "proof.chain": "属于受信任的链",

@@ -14,7 +14,7 @@ import { language } from "../settings";
 import { ownTrust } from "../trust";
 import { useCheck, useProofMaterial, type Check, type ProofMaterial } from "./proof-check";
 import { content } from "./proof-facts";
-import { ProofPath, ProofSteps } from "./proof-steps";
+import { failure, ProofPath, ProofSteps } from "./proof-steps";
 
 interface Props {
   stream: string;
@@ -93,7 +93,7 @@ function Verdict({ check, altered }: { check: Check; altered: number | null }): 
         {check.state === "verified" && (
           <p>{t("proof.verified.note", { bytes: bytes(check.verified.bytes, language.value) })}</p>
         )}
-        {check.state === "failed" && <p>{check.reason}</p>}
+        {check.state === "failed" && <p>{failure(check)}</p>}
         {altered !== null && <p>{t("proof.altered", { at: count(altered + 1, language.value) })}</p>}
       </div>
     </div>

@@ -28,6 +28,11 @@ function why(name: StepName, verified: Verified | null): TextKey {
   return `proof.${name}.why`;
 }
 
+/** Why a step fails, in the reader's language; the check's own words stand in it. */
+export function failure(check: Extract<Check, { state: "failed" }>): string {
+  return t(`proof.${STEPS[check.step - 1] ?? "form"}.fails`, { reason: check.reason });
+}
+
 export function ProofSteps({ check }: { check: Check }): JSX.Element {
   const verified = check.state === "verified" ? check.verified : null;
   return (
@@ -42,7 +47,7 @@ export function ProofSteps({ check }: { check: Check }): JSX.Element {
               <h3>
                 <span class="step-number">{number}.</span> {t(`proof.${name}`)}
               </h3>
-              {result === "failed" && check.state === "failed" && <p class="step-reason">{check.reason}</p>}
+              {result === "failed" && check.state === "failed" && <p class="step-reason">{failure(check)}</p>}
               <p class="step-why">{result === "skipped" ? t("proof.step.skipped") : t(why(name, verified))}</p>
               {check.state === "verified" && <Facts facts={stepFacts(name, check.verified, check.trust)} />}
             </div>
