@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from althing.ledger.assembly import Modules, assemble
+from althing.ledger.assembly import Rulebook, Rules, assemble
 from althing.ledger.authorisation import (
     Check,
     SignatureCache,
@@ -24,11 +24,12 @@ from althing.ledger.execution import (
     check_lifetime,
     check_price,
     genesis_writes,
+    rules_at,
 )
 from althing.ledger.modules.governance.state import VALIDATORS, VERSIONS
 from althing.ledger.quota import Quotas
 from althing.ledger.runtime.context import BlockContext
-from althing.ledger.runtime.errors import HaltError, NotFoundError, TxError
+from althing.ledger.runtime.errors import NotFoundError, TxError
 from althing.ledger.runtime.overlay import Overlay, RecordCache
 from althing.ledger.runtime.replay import Replay
 from althing.ledger.state.backend import Backend, bind_identity
@@ -95,26 +96,22 @@ class Ledger:
         genesis: Genesis,
         *,
         keep_versions: int = _KEEP_VERSIONS,
-        modules: Modules | None = None,
+        rulebook: Rulebook | None = None,
     ) -> None:
         self.genesis = genesis
         self.genesis_hash = genesis_hash(genesis)
         bind_identity(backend, chain=self.genesis_hash, format_version=FORMAT_VERSION)
         self.store = StateStore(backend)
-        self.modules: Modules = modules or assemble()
+        self.rulebook = rulebook or assemble()
         self.transactions = TxCache()
         self.signatures = SignatureCache()
-        self._executor = Executor(self.modules, self.transactions, self.signatures)
+        self._executor = Executor(self.rulebook, self.transactions, self.signatures)
         self._records = RecordCache()
         self._keep_versions = keep_versions
         self._staged: tuple[Staged, dict[str, dict[bytes, bytes | None]], int] | None = None
         self._block_time_s: int | None = None  # of the last block committed by this process; for admission only
-        if self.store.latest_version is not None and self.app_version > self.modules.app_version:
-            raise HaltError(
-                "upgrade.needed",
-                f"this chain follows rules {self.app_version}; this program knows {self.modules.app_version}",
-                hint="install the release that this home was last used with, or a newer one",
-            )
+        if self.store.latest_version is not None:
+            self.rulebook.at(self.app_version, "this chain")
 
     # --- handshake ------------------------------------------------------------------------------------------------
 
@@ -148,7 +145,7 @@ class Ledger:
                 self.genesis.time * 1_000_000_000,
                 bytes(32),
             )
-            genesis_writes(self.modules, state, block, self.genesis)
+            genesis_writes(self.rulebook, state, block, self.genesis)
             writes, side = state.flush()
             self.store.commit(self.store.stage(self.genesis.initial_height - 1, writes), side)
         if self.height:
@@ -167,21 +164,22 @@ class Ledger:
         results: list[Admitted | ProtocolError | RefusedError] = []
         with pinned(self.store) as view:
             state = self._overlay(view)
-            parameters = self.modules.governance.parameters(state)
+            rules = self._next_rules(state)
+            parameters = rules.governance.parameters(state)
             # Quotas are read, not charged: nothing is signed for yet, and strangers must not use up anyone's quota.
             quotas = Quotas(state, time_s // parameters.quota_window_s)
             replay = Replay(state)
             for data in transactions:
                 try:
-                    tx = self.transactions.parse(data, self.genesis_hash)
+                    tx = self.transactions.parse(data, self.genesis_hash, rules.types)
                     check_lifetime(tx, time_s, parameters, ledger_s=self._block_time_s)
                     if replay.executed(tx.id):
                         raise TxError("tx.replayed", "the transaction was executed before")
-                    checks = required_checks(self.modules.identity, state, tx, time_s)
-                    payer = self.modules.identity.account(state, tx.transaction.payer)
+                    checks = required_checks(rules.identity, state, tx, time_s)
+                    payer = rules.identity.account(state, tx.transaction.payer)
                     if payer is None:
                         raise TxError("tx.unknown_account", "the payer has no account yet")
-                    check_price(tx, parameters, self.modules.fees, state)
+                    check_price(tx, parameters, rules, state)
                     quotas.check(payer.organisation, tx.size, tx.transaction.gas_limit)
                 except (ProtocolError, RefusedError) as exc:
                     self.transactions.forget(data)
@@ -201,8 +199,9 @@ class Ledger:
         bundle = parse_bundle(data, self.genesis_hash)
         with pinned(self.store) as view:
             state = self._overlay(view)
-            parameters = self.modules.governance.parameters(state)
-            node = bundle_maker(self.modules.identity, state, bundle)  # 1
+            rules = self._next_rules(state)
+            parameters = rules.governance.parameters(state)
+            node = bundle_maker(rules.identity, state, bundle)  # 1
             Quotas(state, time_s // parameters.quota_window_s).check(node.organisation, 1, 1)
             if not recheck:
                 require_bundle_signature(node, bundle, time_s, self.signatures)
@@ -212,7 +211,7 @@ class Ledger:
             gas = 0
             for raw in bundle.transactions:  # 2
                 known = raw in self.transactions
-                tx = self.transactions.parse(raw, self.genesis_hash)
+                tx = self.transactions.parse(raw, self.genesis_hash, rules.types)
                 gas += tx.transaction.gas_limit
                 if tx.transaction.expiry <= time_s or replay.executed(tx.id):
                     continue
@@ -220,7 +219,7 @@ class Ledger:
                     # One that can be executed decides. Beyond it, what has not been admitted here is checked only so that
                     # execution finds its signatures verified.
                     if not (recheck or (fresh and known)):
-                        self._require_executable(state, tx, time_s, parameters)
+                        self._require_executable(rules, state, tx, time_s, parameters)
                     fresh = True
                 except TxError as exc:
                     refusal = exc
@@ -230,10 +229,12 @@ class Ledger:
                 raise TxError("bundle.gas", f"the bundle's gas limits add up to more than {parameters.block_gas_max}")
         return gas, len(bundle.transactions)
 
-    def _require_executable(self, state: Overlay, tx: SignedTransaction, time_s: int, parameters: Parameters) -> None:
+    def _require_executable(
+        self, rules: Rules, state: Overlay, tx: SignedTransaction, time_s: int, parameters: Parameters
+    ) -> None:
         check_lifetime(tx, time_s, parameters, ledger_s=self._block_time_s)
-        checks = required_checks(self.modules.identity, state, tx, time_s)
-        check_price(tx, parameters, self.modules.fees, state)
+        checks = required_checks(rules.identity, state, tx, time_s)
+        check_price(tx, parameters, rules, state)
         for key, signature in checks:
             if not self.signatures.check(key, signature):
                 raise TxError("tx.signature", "a signature does not verify")
@@ -245,14 +246,14 @@ class Ledger:
 
         `bytes_max` counts items as a block's data does: with protobuf tag and length each (CometBFT `Txs.Validate`).
         """
-        gas_left = self.block_gas_max
+        rules, gas_left = self._proposal_rules()
         chosen = []
         for item in items:
             size = tx_size(item)
             if size > bytes_max:
                 continue
             try:
-                gas = self._bundle_gas(item)
+                gas = self._bundle_gas(item, rules)
             except ProtocolError:
                 continue
             if gas <= gas_left:
@@ -263,10 +264,10 @@ class Ledger:
 
     def acceptable(self, items: Sequence[bytes]) -> bool:
         """Judge a proposal: every item is a bundle and together they keep the block's gas limit."""
-        gas_left = self.block_gas_max
+        rules, gas_left = self._proposal_rules()
         try:
             for item in items:
-                gas_left -= self._bundle_gas(item)
+                gas_left -= self._bundle_gas(item, rules)
         except ProtocolError:
             return False
         return gas_left >= 0
@@ -274,14 +275,25 @@ class Ledger:
     @property
     def block_gas_max(self) -> int:
         """Gas limits of a block's transactions add up to no more."""
-        with pinned(self.store) as view:
-            return self.modules.governance.parameters(self._overlay(view)).block_gas_max
+        return self._proposal_rules()[1]
 
-    def _bundle_gas(self, item: bytes) -> int:
+    def _proposal_rules(self) -> tuple[Rules, int]:
+        """Rules and gas limit of the next block. A program that does not know them halts here, before there is one."""
+        with pinned(self.store) as view:
+            state = self._overlay(view)
+            rules = self._next_rules(state)
+            return rules, rules.governance.parameters(state).block_gas_max
+
+    def _next_rules(self, state: Overlay) -> Rules:
+        version = self.store.latest_version
+        assert version is not None, "genesis comes first"
+        return rules_at(self.rulebook, state, version + 1)
+
+    def _bundle_gas(self, item: bytes, rules: Rules) -> int:
         gas = 0
         for raw in parse_bundle(item, self.genesis_hash).transactions:
             try:
-                gas += self.transactions.parse(raw, self.genesis_hash).transaction.gas_limit
+                gas += self.transactions.parse(raw, self.genesis_hash, rules.types).transaction.gas_limit
             except ProtocolError:
                 continue  # gets a refusal receipt, which costs no gas
         return gas

@@ -2,7 +2,8 @@
 
 `execute_block` reads like docs/spec/transactions.md, "Execution":
 
-1. An upgrade due at this height migrates the modules, or halts a program that does not know it.
+1. The rules are those in force at this height. An upgrade due at it migrates the modules, or halts a program that does
+   not know its rules.
 2. A bundle must be made by an active node whose organisation has quota left, and carry the node's signature; a bad one
    yields an error result and no receipts.
 3. A transaction that cannot be parsed, is expired, was executed before or is not authorised gets a refusal receipt. Its
@@ -16,14 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from althing.ledger.assembly import Modules
+from althing.ledger.assembly import Rulebook, Rules
 from althing.ledger.authorisation import SignatureCache, bundle_maker, require_bundle_signature, required_checks
 from althing.ledger.modules.governance.state import UPGRADE, VALIDATORS, VERSIONS, Versions
 from althing.ledger.quota import Quotas
 from althing.ledger.runtime import headers
 from althing.ledger.runtime.context import BlockContext, Context
-from althing.ledger.runtime.errors import HaltError, TxError
-from althing.ledger.runtime.fees import Fees
+from althing.ledger.runtime.errors import TxError
 from althing.ledger.runtime.gas import GasMeter, intrinsic
 from althing.ledger.runtime.overlay import Overlay, State
 from althing.ledger.runtime.replay import Location, Replay
@@ -43,6 +43,7 @@ __all__ = [
     "check_price",
     "current_versions",
     "genesis_writes",
+    "rules_at",
 ]
 
 _UNLIMITED: Final = 2**62
@@ -68,7 +69,10 @@ class BundleResult:
 
 @dataclass(frozen=True, slots=True)
 class BlockResult:
-    """Outcome of a block: results in the order of its items, validators that changed, the rules now in force."""
+    """Outcome of a block: results in the order of its items, validators that changed.
+
+    `app_version` is that of the next block's rules where they change, so that the next header can name it.
+    """
 
     bundles: tuple[BundleResult, ...]
     validators: tuple[Validator, ...]
@@ -79,15 +83,14 @@ class BlockResult:
 class Executor:
     """Executes blocks over an overlay. Holds caches of pure facts only."""
 
-    def __init__(self, modules: Modules, transactions: TxCache, signatures: SignatureCache) -> None:
-        self._modules = modules
+    def __init__(self, rulebook: Rulebook, transactions: TxCache, signatures: SignatureCache) -> None:
+        self._rulebook = rulebook
         self._transactions = transactions
         self._signatures = signatures
 
     def execute_block(self, state: Overlay, block: BlockContext, items: tuple[bytes, ...]) -> BlockResult:
-        app_version = self._upgrade(state, block)  # 1
-        parameters = self._modules.governance.parameters(state)
-        run = _Run(self, state, block, parameters)
+        rules = self._upgrade(state, block)  # 1
+        run = _Run(self, rules, state, block, rules.governance.parameters(state))
         bundles = tuple(run.bundle(number, item) for number, item in enumerate(items))
         validators = _changed_validators(state)
         content = state.changed or run.quotas.used
@@ -96,37 +99,33 @@ class Executor:
             run.quotas.finish()
             headers.append(state, block.height, block.block_hash)
             state.keep()
-        return BlockResult(bundles, validators, app_version, content)
+        due = UPGRADE.get(state, b"")
+        announced = None if due is None or due.height != block.height + 1 else due.app_version
+        return BlockResult(bundles, validators, announced, content)
 
-    def _upgrade(self, state: Overlay, block: BlockContext) -> int | None:
+    def _upgrade(self, state: Overlay, block: BlockContext) -> Rules:
+        rules = rules_at(self._rulebook, state, block.height)
         due = UPGRADE.get(state, b"")
         if due is None or block.height < due.height:
-            return None
-        known = self._modules.app_version
-        if due.app_version > known:
-            raise HaltError(
-                "upgrade.needed",
-                f"from height {due.height} on blocks follow rules {due.app_version}; this program knows {known}",
-                hint=f"install the release that brings them ({due.info}) and start the node again",
-            )
-        ctx = Context(block, state, GasMeter(_UNLIMITED), frozenset())
-        found = VERSIONS.get(state, b"")
-        assert found is not None, "genesis writes the versions"
-        stored = dict(found.modules)
-        for module in self._modules.ordered:
-            for version in range(stored.get(module.name, module.version), module.version):
+            return rules
+        ctx = Context(block, state, GasMeter(_UNLIMITED, rules.prices), frozenset())
+        stored = dict(_versions(state).modules)
+        for module in rules.ordered:
+            for version in range(stored.get(module.name, 0), module.version):
                 module.migrations[version](ctx)
-        VERSIONS.put(state, b"", current_versions(self._modules, due.app_version))
+        VERSIONS.put(state, b"", current_versions(rules))
         UPGRADE.delete(state, b"")
         state.keep()
-        return due.app_version
+        return rules
 
 
 class _Run:
     """One block under way."""
 
-    def __init__(self, executor: Executor, state: Overlay, block: BlockContext, parameters: Parameters) -> None:
-        self._modules = executor._modules
+    def __init__(
+        self, executor: Executor, rules: Rules, state: Overlay, block: BlockContext, parameters: Parameters
+    ) -> None:
+        self._rules = rules
         self._transactions = executor._transactions
         self._signatures = executor._signatures
         self._state = state
@@ -139,7 +138,7 @@ class _Run:
         name = sha256(item)
         try:
             bundle = parse_bundle(item, self._block.genesis_hash)
-            node = bundle_maker(self._modules.identity, self._state, bundle)
+            node = bundle_maker(self._rules.identity, self._state, bundle)
             self.quotas.check(node.organisation, 1, 1)
             key = require_bundle_signature(node, bundle, self._block.time_s, self._signatures)
             self._signatures.forget(key, bundle.signature)
@@ -160,34 +159,36 @@ class _Run:
         # 3
         tx = None
         try:
-            tx = self._transactions.parse(data, self._block.genesis_hash)
+            tx = self._transactions.parse(data, self._block.genesis_hash, self._rules.types)
             self._admit(tx)
         except (ProtocolError, RefusedError) as exc:
             tx_id, signatures = (sha256(data), 0) if tx is None else (tx.id, len(tx.signatures))
-            self.quotas.charge(bundler, len(data), intrinsic(len(data), signatures))
+            self.quotas.charge(bundler, len(data), intrinsic(len(data), signatures, self._rules.prices))
             return 0, Receipt(1, tx_id, _receipt_code(exc.code), 0, ())
         # 4
         body = tx.transaction
-        meter = GasMeter(body.gas_limit)
+        meter = GasMeter(body.gas_limit, self._rules.prices)
         ctx = Context(self._block, self._state, meter, frozenset(body.signers))
         code = ""
         if body.fee:
-            assert self._modules.fees is not None, "admission refuses fees that nobody takes"
-            self._modules.fees.charge(
-                Context(self._block, self._state, GasMeter(_UNLIMITED), ctx.signers), body.payer, body.fee
+            assert self._rules.fees is not None, "admission refuses fees that nobody takes"
+            self._rules.fees.charge(
+                Context(self._block, self._state, GasMeter(_UNLIMITED, self._rules.prices), ctx.signers),
+                body.payer,
+                body.fee,
             )
             self._state.keep()
         try:
-            meter.charge(intrinsic(tx.size, len(tx.signatures)))
+            meter.charge(intrinsic(tx.size, len(tx.signatures), self._rules.prices))
             for message in body.messages:
-                self._modules.handlers[type(message)](ctx, message)
+                self._rules.handlers[type(message)](ctx, message)
         except (ProtocolError, RefusedError) as exc:
             code = exc.code
             self._state.drop()
             ctx.events.clear()
         self.replay.record(tx.id, body.expiry, location)
         self._state.keep()
-        payer = self._modules.identity.account(self._state, body.payer)
+        payer = self._rules.identity.account(self._state, body.payer)
         assert payer is not None, "admission found the payer"
         self.quotas.charge(payer.organisation, tx.size, meter.used)
         return body.gas_limit, Receipt(1, tx.id, code, meter.used, tuple(ctx.events))
@@ -196,11 +197,11 @@ class _Run:
         check_lifetime(tx, self._block.time_s, self._parameters)
         if self.replay.executed(tx.id):
             raise TxError("tx.replayed", "the transaction was executed before")
-        checks = required_checks(self._modules.identity, self._state, tx, self._block.time_s)
-        payer = self._modules.identity.account(self._state, tx.transaction.payer)
+        checks = required_checks(self._rules.identity, self._state, tx, self._block.time_s)
+        payer = self._rules.identity.account(self._state, tx.transaction.payer)
         if payer is None:
             raise TxError("tx.unknown_account", "the payer has no account yet")
-        check_price(tx, self._parameters, self._modules.fees, self._state)
+        check_price(tx, self._parameters, self._rules, self._state)
         self.quotas.check(payer.organisation, tx.size, tx.transaction.gas_limit)
         for key, signature in checks:
             if not self._signatures.take(key, signature):
@@ -232,38 +233,51 @@ def check_lifetime(tx: SignedTransaction, time_s: int, parameters: Parameters, *
         )
 
 
-def check_price(tx: SignedTransaction, parameters: Parameters, fees: Fees | None, state: State) -> None:
+def check_price(tx: SignedTransaction, parameters: Parameters, rules: Rules, state: State) -> None:
     """TxError when size, gas limit or fee are outside what the parameters allow, or the payer cannot pay the fee."""
     body = tx.transaction
     if tx.size > parameters.tx_bytes_max:
         raise TxError("tx.too_large", f"a transaction has at most {parameters.tx_bytes_max} bytes on this chain")
-    needed = intrinsic(tx.size, len(tx.signatures))
+    needed = intrinsic(tx.size, len(tx.signatures), rules.prices)
     if not needed <= body.gas_limit <= parameters.block_gas_max:
         raise TxError("tx.gas_limit", f"the gas limit is not between {needed} and {parameters.block_gas_max}")
-    if fees is None:
+    if rules.fees is None:
         # Nobody would take it: whoever offers a fee believes in a rule that is not in force.
         if body.fee:
             raise TxError("tx.fee", "this chain takes no fees", hint="set the fee to 0")
         return
     if body.fee < body.gas_limit * parameters.gas_price_min:
         raise TxError("tx.fee", "the fee is below gas limit × gas_price_min")
-    if body.fee:
-        fees.require(state, body.payer, body.fee)
+    if body.fee and not rules.fees.payable(state, body.payer, body.fee):
+        raise TxError("tx.fee_unpaid", "the payer cannot pay the fee")
 
 
-def current_versions(modules: Modules, app_version: int) -> Versions:
-    """The versions this program's modules write."""
-    return Versions(app_version, tuple(sorted((module.name, module.version) for module in modules.ordered)))
+def current_versions(rules: Rules) -> Versions:
+    """The versions that these rules' modules write."""
+    return Versions(rules.app_version, tuple(sorted((module.name, module.version) for module in rules.ordered)))
 
 
-def genesis_writes(modules: Modules, state: Overlay, block: BlockContext, genesis: Genesis) -> None:
+def rules_at(rulebook: Rulebook, state: State, height: int) -> Rules:
+    """The rules in force at the height that follows `state`, or HaltError `upgrade.needed`."""
+    due = UPGRADE.get(state, b"")
+    if due is not None and height >= due.height:
+        return rulebook.at(due.app_version, f"the chain from height {due.height} on", due.info)
+    return rulebook.at(_versions(state).app_version, "this chain")
+
+
+def _versions(state: State) -> Versions:
+    found = VERSIONS.get(state, b"")
+    assert found is not None, "genesis writes the versions"
+    return found
+
+
+def genesis_writes(rulebook: Rulebook, state: Overlay, block: BlockContext, genesis: Genesis) -> None:
     """Write the first state into `state`; AlthingError when genesis contradicts itself."""
-    if genesis.app_version > modules.app_version:
-        raise HaltError("upgrade.needed", "genesis asks for rules this program does not know", hint="upgrade")
-    ctx = Context(block, state, GasMeter(_UNLIMITED), frozenset())
-    for module in modules.ordered:
+    rules = rulebook.at(genesis.app_version, "this genesis")
+    ctx = Context(block, state, GasMeter(_UNLIMITED, rules.prices), frozenset())
+    for module in rules.ordered:
         module.genesis(ctx, genesis)
-    VERSIONS.put(state, b"", current_versions(modules, genesis.app_version))
+    VERSIONS.put(state, b"", current_versions(rules))
     state.keep()
 
 

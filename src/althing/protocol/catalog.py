@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Final, Protocol, Self
 
 from althing.protocol.codec import Item
@@ -32,11 +33,11 @@ def body_to_item(body: MessageBody) -> Item:
     return [body.TYPE, body.to_item()]
 
 
-def body_from_item(item: Item) -> MessageBody:
-    """The message of [type, fields], or EncodingError `tx.message_*`."""
+def body_from_item(item: Item, types: Mapping[str, type[MessageBody]] = MESSAGE_TYPES) -> MessageBody:
+    """The message of [type, fields], or EncodingError `tx.message_*`. `types` are those of the rules in force."""
     match item:
         case [str() as name, list() as fields]:
-            body = MESSAGE_TYPES.get(name)
+            body = types.get(name)
         case _:
             raise EncodingError("tx.message_form", "a message is [type, fields]")
     if body is None:

@@ -48,6 +48,7 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "tx.fee": Meaning(
         "nothing takes fees here, or the fee is below gas limit × least price", "set the fee to 0, or offer more"
     ),
+    "tx.fee_unpaid": Meaning("the payer cannot pay the fee", "offer less, or get more"),
     "tx.signature": Meaning("a signature does not verify", "signed for this chain?"),
     "tx.pending": Meaning("the transaction was not in a block yet when the time ran out", "ask for it by its id"),
     "quota.bytes": Meaning(

@@ -6,14 +6,14 @@ genesis hash, so neither another encoding of the envelope nor another chain of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cbor2 import dumps
 
 from althing.protocol.address import ADDRESS_BYTES, key_id
-from althing.protocol.catalog import MessageBody, body_from_item, body_to_item
+from althing.protocol.catalog import MESSAGE_TYPES, MessageBody, body_from_item, body_to_item
 from althing.protocol.codec import Item, decode
 from althing.protocol.cose import Envelope, Signature, parse_sign, sign, sign1
 from althing.protocol.errors import EncodingError
@@ -72,15 +72,20 @@ def sign_transaction(transaction: Transaction, keys: Sequence[PrivateKey], genes
     return sign(pairs, payload, aad)
 
 
-def parse_transaction(data: bytes, genesis_hash: bytes) -> SignedTransaction:
-    """Take a transaction apart; EncodingError or CoseError when it is not of the form. Signatures are not verified here."""
+def parse_transaction(
+    data: bytes, genesis_hash: bytes, types: Mapping[str, type[MessageBody]] = MESSAGE_TYPES
+) -> SignedTransaction:
+    """Take a transaction apart; EncodingError or CoseError when it is not of the form. Signatures are not verified here.
+
+    `types` are the messages that the rules in force know: a program that knows newer ones must refuse them too.
+    """
     envelope: Envelope = parse_sign(data, DOMAIN_TX + genesis_hash, bytes_max=TX_BYTES_MAX)
-    transaction = _from_item(decode(envelope.payload, bytes_max=TX_BYTES_MAX))
+    transaction = _from_item(decode(envelope.payload, bytes_max=TX_BYTES_MAX), types)
     identifier = transaction_id(genesis_hash, envelope.payload)
     return SignedTransaction(identifier, transaction, envelope.signatures, len(data))
 
 
-def _from_item(item: Item) -> Transaction:
+def _from_item(item: Item, types: Mapping[str, type[MessageBody]]) -> Transaction:
     match item:
         case [
             int() as version,
@@ -98,7 +103,7 @@ def _from_item(item: Item) -> Transaction:
                 raise EncodingError("tx.messages", f"a transaction has at most {TX_MESSAGES_MAX} messages")
         case _:
             raise EncodingError("tx.form", "a transaction's payload is an array of eight fields")
-    bodies = tuple(body_from_item(message) for message in messages)
+    bodies = tuple(body_from_item(message, types) for message in messages)
     transaction = Transaction(tuple(signers), payer, gas, fee, expiry, nonce, bodies)
     _check(transaction)
     return transaction

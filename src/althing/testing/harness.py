@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from althing.ledger.app import FinalizedBlock, Ledger
-from althing.ledger.assembly import Modules
+from althing.ledger.assembly import Rulebook
 from althing.ledger.state.backend import Backend
 from althing.protocol.bundle import make_bundle
 from althing.protocol.catalog import MessageBody
@@ -88,7 +88,7 @@ class LedgerHarness:
         validators: Sequence[tuple[PrivateKey, int]] | None = None,
         quota: Quota | None = None,
         keep_versions: int = 1000,
-        modules: Modules | None = None,
+        rulebook: Rulebook | None = None,
     ) -> None:
         self.admin = Actor.seeded("admin")
         self.node = Actor.seeded("node")
@@ -111,7 +111,7 @@ class LedgerHarness:
         self.genesis_hash = genesis_hash(self.genesis)
         self.backend = backend or MemoryBackend()
         self._keep_versions = keep_versions
-        self.ledger = Ledger(self.backend, self.genesis, keep_versions=keep_versions, modules=modules)
+        self.ledger = Ledger(self.backend, self.genesis, keep_versions=keep_versions, rulebook=rulebook)
         self.ledger.init_chain()
         self.time_s = GENESIS_TIME
         self.height = 0
@@ -120,9 +120,9 @@ class LedgerHarness:
         create = CreateAccount(self.admin.address, AccountKind.GATEWAY, "gw-1", (), 1, (self.gateway.public,))
         assert self.run([self.admin, self.gateway], create).ok
 
-    def reopen(self, *, modules: Modules | None = None) -> None:
+    def reopen(self, *, rulebook: Rulebook | None = None) -> None:
         """The store under a new ledger, as after a restart: no cache and no staged block survives."""
-        self.ledger = Ledger(self.backend, self.genesis, keep_versions=self._keep_versions, modules=modules)
+        self.ledger = Ledger(self.backend, self.genesis, keep_versions=self._keep_versions, rulebook=rulebook)
 
     def transaction(
         self, actors: Actor | list[Actor], *messages: MessageBody, expiry: int | None = None, gas: int = GAS

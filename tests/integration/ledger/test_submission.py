@@ -13,7 +13,8 @@ import pytest
 
 from althing.client.keyfile import load_key
 from althing.consensus.abci import CheckTxResponse
-from althing.consensus.engine import PoolRefusedError
+from althing.consensus.engine import Phase, PoolRefusedError
+from althing.ledger.assembly import Rulebook
 from althing.node import submission as module
 from althing.node.daemon import open_node
 from althing.node.home import Home, create_home
@@ -23,11 +24,12 @@ from althing.protocol.bundle import make_bundle
 from althing.protocol.catalog import MessageBody
 from althing.protocol.errors import UnavailableError
 from althing.protocol.hashing import sha256
-from althing.protocol.messages.governance import SetParameters
+from althing.protocol.messages.governance import ScheduleUpgrade, SetParameters, Upgrade
 from althing.protocol.messages.identity import AccountKind, AccountStatus, CreateAccount, SetAccountStatus, SetAttribute
 from althing.protocol.receipt import Receipt
 from althing.protocol.transaction import Transaction, parse_transaction, sign_transaction
 from althing.testing.harness import Actor
+from althing.testing.rules import WriteNote, rulebook, rules_1
 
 T = TypeVar("T")
 START = 1_800_000_000
@@ -295,6 +297,36 @@ def test_a_bundle_that_a_block_refuses_answers_every_sender(home: Home, clock: C
             assert node.submission.pending == 0
 
     run(work)
+
+
+def test_an_unprepared_node_stops_before_an_upgrade_and_the_next_release_goes_on(
+    home: Home, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No block of the height is made, the error says what to install, and headers name the rules from the height on."""
+    at = 6
+
+    async def unprepared() -> None:
+        async with running(home, clock) as (node, sender):
+            (answer,) = await submit(node, sender.sign(ScheduleUpgrade(Upgrade(at, 2, "release 2"))))
+            assert receipt(answer).ok
+            while node.status().phase is not Phase.HALTED:
+                await asyncio.sleep(0.05)
+            assert "upgrade.needed" in node.status().error
+            assert node.engine.latest_height == node.ledger.height == at - 1
+
+    async def prepared() -> None:
+        async with running(home, clock) as (node, sender):
+            await node.engine.wait_height(at + 1)
+            versions = [node.engine.signed_header(height).header.app_version for height in range(at - 2, at + 2)]
+            assert versions == [1, 1, 2, 2]
+            assert node.ledger.app_version == 2
+            (answer,) = await submit(node, sender.sign(WriteNote(sender.actor.address, "n", "much too long a text")))
+            assert receipt(answer).code == "notes.too_long"
+
+    monkeypatch.setattr("althing.ledger.app.assemble", lambda: Rulebook(rules_1()))
+    run(unprepared)
+    monkeypatch.setattr("althing.ledger.app.assemble", rulebook)
+    run(prepared)
 
 
 def test_what_expires_while_pending_is_answered(home: Home, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

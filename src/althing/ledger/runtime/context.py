@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from althing.ledger.runtime.gas import PER_READ, PER_WRITE, GasMeter
+from althing.ledger.runtime.gas import GasMeter
 from althing.ledger.runtime.overlay import Overlay, R, Table
 from althing.protocol.codec import Item
 from althing.protocol.receipt import Event
@@ -39,21 +39,21 @@ class Context:
     events: list[Event] = field(default_factory=list)
 
     def get(self, table: Table[R], own: bytes) -> R | None:
-        self.gas.charge(PER_READ)
+        self.gas.charge(self.gas.prices.read)
         return table.get(self.state, own)
 
     def put(self, table: Table[R], own: bytes, value: R) -> None:
-        self.gas.charge(PER_WRITE)
+        self.gas.charge(self.gas.prices.write)
         table.put(self.state, own, value)
 
     def delete(self, table: Table[R], own: bytes) -> None:
-        self.gas.charge(PER_WRITE)
+        self.gas.charge(self.gas.prices.write)
         table.delete(self.state, own)
 
     def scan(self, table: Table[R]) -> Iterator[tuple[bytes, R]]:
         """All records of a small table, each charged as a read."""
         for own, value in table.scan(self.state):
-            self.gas.charge(PER_READ)
+            self.gas.charge(self.gas.prices.read)
             yield own, value
 
     def emit(self, name: str, *values: Item) -> None:

@@ -13,10 +13,10 @@ __all__ = ["Fees"]
 class Fees(Protocol):
     """Takes fees for executed transactions: wired in `assembly` by the module that keeps balances."""
 
-    def require(self, state: State, payer: bytes, fee: int) -> None:
-        """TxError `tx.fee_unpaid` unless `payer` can pay `fee` now."""
+    def payable(self, state: State, payer: bytes, fee: int) -> bool:
+        """True when `payer` can pay `fee` now."""
         ...
 
     def charge(self, ctx: Context, payer: bytes, fee: int) -> None:
-        """Take `fee`, which `require` let pass. It stays taken when the transaction's messages are refused."""
+        """Take `fee`, which was `payable`. It stays taken when the transaction's messages are refused."""
         ...

@@ -15,7 +15,10 @@ Migration = Callable[[Context], None]
 
 
 class Module(Protocol):
-    """One module. `migrations[v]` brings state of version v to v + 1 at an upgrade height."""
+    """One module under the rules of one app version. `migrations[v]` brings state of version v to v + 1 at an upgrade.
+
+    A module that newer rules bring has no state before: `migrations[0]` makes it, as `genesis` does on a new chain.
+    """
 
     @property
     def name(self) -> str: ...

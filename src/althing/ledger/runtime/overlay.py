@@ -39,9 +39,8 @@ class RecordCache:
 
     def decode(self, key: bytes, data: bytes, cls: type[R]) -> R:
         entry = self._entries.get(key)
-        if entry is not None and entry[0] == data:
-            found = entry[1]
-            assert isinstance(found, cls)
+        # The class is compared too: a migration reads with the old one what newer rules read with another.
+        if entry is not None and entry[0] == data and type(found := entry[1]) is cls:
             return found
         decoded = cls.from_bytes(data)
         if len(self._entries) >= _CACHE_MAX:

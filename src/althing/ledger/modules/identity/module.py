@@ -19,7 +19,6 @@ from althing.ledger.modules.identity.state import (
 )
 from althing.ledger.runtime.context import Context
 from althing.ledger.runtime.errors import ModuleError
-from althing.ledger.runtime.gas import PER_KEY
 from althing.ledger.runtime.module import Handler, Migration
 from althing.ledger.runtime.overlay import State
 from althing.protocol.address import format_address, key_id
@@ -116,7 +115,7 @@ class IdentityModule:
         """Refuse weak keys (`key.*`), and two of one key id: signatures would be ambiguous."""
         seen = set()
         for key in keys:
-            ctx.gas.charge(PER_KEY)
+            ctx.gas.charge(ctx.gas.prices.key)
             key.check()
             seen.add(key_id(key.suite, key.public))
         if len(seen) != len(keys):

@@ -21,7 +21,6 @@ from althing.ledger.modules.streams.state import (
 from althing.ledger.runtime import logs
 from althing.ledger.runtime.context import Context
 from althing.ledger.runtime.errors import ModuleError
-from althing.ledger.runtime.gas import PER_BYTE, PER_LOG_APPEND
 from althing.ledger.runtime.module import Handler, Migration
 from althing.protocol.address import is_name
 from althing.protocol.hashing import sha256
@@ -180,7 +179,7 @@ class StreamsModule:
                 message.gateway,
                 definition.schema_version,
             )
-            ctx.gas.charge(PER_LOG_APPEND)
+            ctx.gas.charge(ctx.gas.prices.log_append)
             size, root = logs.append(ctx.state, log_name(entry.stream), head.log_size, head.log_root, row.to_bytes())
             moved = replace(head, next_sequence=entry.first + entry.count, log_size=size, log_root=root)
             ctx.put(HEADS, own, moved)
@@ -212,7 +211,7 @@ class StreamsModule:
 def _hash(ctx: Context, definition: StreamDefinition) -> bytes:
     data = definition.to_bytes()
     # A short message can have a long definition encoded and hashed again: it pays for that by the byte.
-    ctx.gas.charge(PER_BYTE * len(data))
+    ctx.gas.charge(ctx.gas.prices.byte * len(data))
     # Every proof carries the definition, and its form bounds it.
     if len(data) > DEFINITION_BYTES_MAX:
         raise ModuleError("streams.too_large", f"a stream's definition has at most {DEFINITION_BYTES_MAX} bytes")
