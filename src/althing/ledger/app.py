@@ -28,10 +28,11 @@ from althing.ledger.execution import (
 )
 from althing.ledger.modules.governance.state import VALIDATORS, VERSIONS
 from althing.ledger.quota import Quotas
+from althing.ledger.retention import KEEP_RECEIPTS_MIN_S, OUTCOMES, Side, receipts_from, sweep
 from althing.ledger.runtime.context import BlockContext
-from althing.ledger.runtime.errors import NotFoundError, TxError
+from althing.ledger.runtime.errors import NotFoundError, PrunedError, TxError
 from althing.ledger.runtime.overlay import Overlay, RecordCache
-from althing.ledger.runtime.replay import Replay
+from althing.ledger.runtime.replay import EXECUTED, Replay, oldest_bucket
 from althing.ledger.state.backend import Backend, bind_identity
 from althing.ledger.state.pinned import PinnedView, pinned
 from althing.ledger.state.store import FORMAT_VERSION, Staged, StateStore
@@ -46,8 +47,8 @@ from althing.protocol.transaction import SignedTransaction
 
 __all__ = ["Admitted", "FinalizedBlock", "Ledger", "Outcome"]
 
-OUTCOMES: Final = "outcomes"  # side table: height → CBOR [time in ns, block hash, [[receipt, …] of each bundle, …]]
 _KEEP_VERSIONS: Final = 1000
+_SWEEP_ROWS_MIN: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class Ledger:
         genesis: Genesis,
         *,
         keep_versions: int = _KEEP_VERSIONS,
+        keep_receipts_s: int | None = None,
         rulebook: Rulebook | None = None,
     ) -> None:
         self.genesis = genesis
@@ -108,6 +110,9 @@ class Ledger:
         self._executor = Executor(self.rulebook, self.transactions, self.signatures)
         self._records = RecordCache()
         self._keep_versions = keep_versions
+        # Rows of executed ids go with the receipts, so they stay for as long as a transaction can live.
+        assert keep_receipts_s is None or keep_receipts_s >= KEEP_RECEIPTS_MIN_S, "receipts outlive transactions"
+        self._keep_receipts_s = keep_receipts_s
         self._staged: tuple[Staged, dict[str, dict[bytes, bytes | None]], int] | None = None
         self._block_time_s: int | None = None  # of the last block committed by this process; for admission only
         if self.store.latest_version is not None:
@@ -318,6 +323,8 @@ class Ledger:
         """Persist state, root, height, receipts and logs of the finalised block in one atomic, durable write."""
         assert self._staged is not None, "an engine finalises before it commits"
         staged, side, time_s = self._staged
+        for table, rows in self._swept(staged.version, side, time_s).items():
+            side.setdefault(table, {}).update(rows)
         self.store.commit(staged, side)
         self._staged = None
         self._block_time_s = time_s
@@ -329,16 +336,42 @@ class Ledger:
                 if exc.code != "state.disk_full":
                     raise
 
+    def _swept(self, version: int, side: Side, time_s: int) -> Side:
+        """What leaves the side tables in the same write: twice what the block adds, so that the rest shrinks."""
+        added = len(side.get(EXECUTED, ()))
+        if not added and version % 16:
+            return {}
+        keep_from_ns = None if self._keep_receipts_s is None else (time_s - self._keep_receipts_s) * 1_000_000_000
+        with pinned(self.store) as view:
+            oldest = oldest_bucket(self._overlay(view))
+        with self.store.backend.read() as snapshot:
+            return sweep(
+                snapshot, oldest_bucket=oldest, keep_from_ns=keep_from_ns, rows_max=_SWEEP_ROWS_MIN + 2 * added
+            )
+
     # --- what was committed ---------------------------------------------------------------------------------------
 
     def outcome(self, height: int) -> Outcome:
-        """Receipts of a committed block; NotFoundError `query.no_outcome` for blocks without content."""
+        """Receipts of a committed block. NotFoundError `query.no_outcome` for blocks without content, PrunedError
+        `query.outcome_pruned` for those whose receipts this node has dropped."""
         with self.store.backend.read() as snapshot:
             data = snapshot.get(OUTCOMES, height.to_bytes(8, "big"))
         if data is None:
+            self.require_receipts(height)
             raise NotFoundError("query.no_outcome", f"no transactions were executed at height {height}")
         time_ns, block_hash, receipts = decode(data)
         return Outcome(height, time_ns, block_hash, tuple(tuple(bundle) for bundle in receipts))
+
+    def require_receipts(self, height: int) -> None:
+        """PrunedError `query.outcome_pruned` when this node no longer keeps the receipts of a height."""
+        with self.store.backend.read() as snapshot:
+            kept_from = receipts_from(snapshot)
+        if height < kept_from:
+            raise PrunedError(
+                "query.outcome_pruned",
+                f"receipts before height {kept_from} are no longer kept here",
+                hint=f"begin at height {kept_from}, or ask a node that keeps more",
+            )
 
     def _overlay(self, view: PinnedView) -> Overlay:
         return Overlay(view, _Side(view), self._records)

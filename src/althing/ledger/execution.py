@@ -95,7 +95,7 @@ class Executor:
         validators = _changed_validators(state)
         content = state.changed or run.quotas.used
         if content:  # 5
-            run.replay.finish(block.time_s)
+            run.replay.finish(block.height, block.time_s)
             run.quotas.finish()
             headers.append(state, block.height, block.block_hash)
             state.keep()

@@ -27,6 +27,7 @@ from althing.ledger.modules.streams.state import (
     log_name,
     own_number,
 )
+from althing.ledger.retention import receipts_from
 from althing.ledger.runtime import logs
 from althing.ledger.runtime.errors import NotFoundError
 from althing.ledger.runtime.headers import HEADER_LOG, HEADERS
@@ -267,8 +268,10 @@ def find_transaction(store: StateStore, tx_id: bytes) -> Location:
     """Where a transaction was executed, or NotFoundError `query.transaction`."""
     with store.backend.read() as snapshot:
         data = snapshot.get(EXECUTED, tx_id)
+        kept_from = 0 if data is not None else receipts_from(snapshot)
     if data is None:
+        since = f" since height {kept_from}, before which this node keeps no receipts" if kept_from else ""
         raise NotFoundError(
-            "query.transaction", "no such transaction was executed", hint="it may be pending or expired"
+            "query.transaction", f"no such transaction was executed{since}", hint="it may be pending or expired"
         )
     return Location.from_bytes(data)

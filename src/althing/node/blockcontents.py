@@ -7,7 +7,7 @@ from typing import Final
 
 from althing.consensus.engine import Engine
 from althing.ledger.app import Ledger
-from althing.ledger.runtime.errors import NotFoundError
+from althing.ledger.runtime.errors import NotFoundError, PrunedError
 from althing.protocol.bundle import parse_bundle
 from althing.protocol.errors import ProtocolError
 from althing.protocol.receipt import Receipt
@@ -30,12 +30,14 @@ class BlockContents:
         self.receipts = lru_cache(RECEIPTS_CACHED)(self._receipts)
 
     def _measure(self, height: int) -> tuple[int, int]:
-        """Transactions and encoded bytes of a block."""
+        """Transactions and encoded bytes of a block. Where receipts are gone, what its bundles carry is counted."""
         size = len(self._engine.block(height).encode())
         try:
             return sum(len(bundle) for bundle in self._ledger.outcome(height).receipts), size
         except NotFoundError:
             return 0, size
+        except PrunedError:
+            return sum(len(self.inner(height, bundle)) for bundle in range(len(self._engine.block(height).txs))), size
 
     def _inner(self, height: int, bundle: int) -> tuple[bytes, ...]:
         """The signed transactions of a bundle; none of one that was not executed because it is no bundle."""

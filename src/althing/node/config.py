@@ -78,6 +78,7 @@ class NodeConfig:
     engine: str = "solo"
     keep_versions: int = 1000  # state versions kept for reads at a height; proofs of old readings never need them
     verify_processes: int = 1  # for signature checks, started when there is more to do than a few; 0: threads
+    keep_receipts_days: int = 0  # receipts and their look-up by transaction; 0: for ever. Blocks are kept in any case
     log_level: str = "info"
     log_json: bool = True
     api: ApiConfig = field(default_factory=ApiConfig)
@@ -87,6 +88,9 @@ class NodeConfig:
     def __post_init__(self) -> None:
         assert 2 <= self.keep_versions <= 10_000_000, "keep_versions is 2 to 10000000"
         assert 0 <= self.verify_processes <= 64, "verify_processes is 0 to 64"
+        assert self.keep_receipts_days == 0 or 2 <= self.keep_receipts_days <= 36_500, (
+            "keep_receipts_days is 0 (for ever) or 2 to 36500"
+        )
         assert self.log_level in ("debug", "info", "warning", "error"), "log_level is debug, info, warning or error"
 
 

@@ -50,6 +50,7 @@ def open_node(
     settings: Mapping[str, Any] | None = None,
     keep_versions: int = 1000,
     verify_processes: int = 0,
+    keep_receipts_days: int = 0,
     clock: Clock = time.time_ns,
 ) -> Node:
     """A node of a home with an engine by name; `settings` are the engine's own. Not started."""
@@ -65,7 +66,14 @@ def open_node(
             genesis = replace(genesis, validators=members)
         return make_engine(engine, genesis, directory, chosen, clock=clock)
 
-    return Node(at, maker, keep_versions=keep_versions, verify_processes=verify_processes, clock=clock)
+    return Node(
+        at,
+        maker,
+        keep_versions=keep_versions,
+        verify_processes=verify_processes,
+        keep_receipts_days=keep_receipts_days,
+        clock=clock,
+    )
 
 
 class NodeProcess:
@@ -123,6 +131,7 @@ class NodeProcess:
             settings=_engine_settings(config),
             keep_versions=config.keep_versions,
             verify_processes=config.verify_processes,
+            keep_receipts_days=config.keep_receipts_days,
             clock=self._clock,
         )
         await life.start("node", None, node.stop)

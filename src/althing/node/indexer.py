@@ -19,7 +19,7 @@ import structlog
 
 from althing.consensus.engine import Engine
 from althing.ledger.app import Ledger
-from althing.ledger.runtime.errors import NotFoundError
+from althing.ledger.runtime.errors import NotFoundError, PrunedError
 from althing.ledger.state.backend import Backend, bind_identity
 from althing.protocol.bundle import parse_bundle
 from althing.protocol.codec import decode, encode
@@ -122,7 +122,7 @@ class Indexer:
     def _block(self, height: int, writes: dict[str, dict[bytes, bytes | None]]) -> None:
         try:
             outcome = self._ledger.outcome(height)
-        except NotFoundError:
+        except (NotFoundError, PrunedError):
             return
         count = sum(len(bundle) for bundle in outcome.receipts)
         writes[_WORK][height.to_bytes(8, "big")] = count.to_bytes(8, "big")

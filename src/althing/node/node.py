@@ -41,13 +41,19 @@ class Node:
         *,
         keep_versions: int = 1000,
         verify_processes: int = 0,
+        keep_receipts_days: int = 0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.home = home
         self.genesis = home.genesis()
         self.backend = open_backend("lmdb", home.state_dir)
         try:
-            self.ledger = Ledger(self.backend, self.genesis, keep_versions=keep_versions)
+            self.ledger = Ledger(
+                self.backend,
+                self.genesis,
+                keep_versions=keep_versions,
+                keep_receipts_s=keep_receipts_days * 86_400 or None,
+            )
             self.engine = make_engine(self._engine_genesis(), home.blocks_dir, clock)
         except BaseException:
             self.backend.close()

@@ -20,7 +20,7 @@ from althing.consensus.engine import Engine
 from althing.ledger.app import Admitted, Ledger
 from althing.ledger.authorisation import Check
 from althing.ledger.query import find_transaction
-from althing.ledger.runtime.errors import NotFoundError
+from althing.ledger.runtime.errors import NotFoundError, PrunedError
 from althing.node.application import CommittedContent
 from althing.node.signaturecheck import SignatureChecks
 from althing.protocol.bundle import make_bundle
@@ -263,7 +263,7 @@ class Submission:
             tx_id = self._ledger.transactions.parse(data, self._ledger.genesis_hash).id
         if error.code == "tx.replayed":
             # Sending again what was executed is not a mistake of the sender's: it gets the receipt.
-            with suppress(NotFoundError):
+            with suppress(NotFoundError, PrunedError):
                 location = find_transaction(self._ledger.store, tx_id)
                 receipt = self._ledger.outcome(location.height).receipts[location.bundle][location.index]
                 return TxAnswer(tx_id, "", "executed before", location.height, receipt)

@@ -23,7 +23,22 @@ from althing.ledger.runtime.overlay import State, Table
 from althing.protocol.messages.governance import Genesis
 from althing.protocol.record import ADDRESS, NAME, UINT, Record, of, text
 
-__all__ = ["BALANCES", "GIFT", "NOTES_1", "NOTES_2", "EraseNote", "WriteNote", "rulebook", "rules_1", "rules_2"]
+__all__ = [
+    "BALANCES",
+    "GIFT",
+    "NOTES_1",
+    "NOTES_2",
+    "Balance",
+    "EraseNote",
+    "Note1",
+    "Note2",
+    "Notes1",
+    "Notes2",
+    "WriteNote",
+    "rulebook",
+    "rules_1",
+    "rules_2",
+]
 
 GIFT: Final = 1_000_000
 TEXT_MAX: Final = 10

@@ -15,9 +15,12 @@ from althing.client.keyfile import load_key
 from althing.consensus.abci import CheckTxResponse
 from althing.consensus.engine import Phase, PoolRefusedError
 from althing.ledger.assembly import Rulebook
+from althing.ledger.runtime.errors import PrunedError
 from althing.node import submission as module
+from althing.node.blockcontents import BlockContents
 from althing.node.daemon import open_node
 from althing.node.home import Home, create_home
+from althing.node.indexer import Indexer
 from althing.node.node import Node
 from althing.node.submission import TxAnswer
 from althing.protocol.bundle import make_bundle
@@ -327,6 +330,39 @@ def test_an_unprepared_node_stops_before_an_upgrade_and_the_next_release_goes_on
     run(unprepared)
     monkeypatch.setattr("althing.ledger.app.assemble", rulebook)
     run(prepared)
+
+
+def test_receipts_that_a_node_keeps_no_longer(home: Home, clock: Clock) -> None:
+    """Blocks and their counts are still served; receipts and events answer that they are gone, never an empty list."""
+
+    async def work() -> None:
+        node = open_node(home, settings={"idle_block_s": 1}, keep_receipts_days=2, clock=clock)
+        await node.start()
+        try:
+            sender = Sender(home, node)
+            old = sender.sign()
+            (answer,) = await submit(node, old)
+            height = answer.height
+            clock.ns += 3 * 86_400 * 10**9
+            await node.engine.wait_height(node.engine.latest_height + 3)  # a block's time is that of the votes before
+            (later,) = await submit(node, sender.sign(expiry=START + 3 * 86_400 + 300))
+            assert receipt(later).ok
+            contents = BlockContents(node.ledger, node.engine)
+            for question in (node.ledger.outcome, contents.receipts, node.events.at):
+                with pytest.raises(PrunedError, match=r"query\.outcome_pruned"):
+                    question(height)
+            assert contents.measure(height)[0] == 1
+            assert contents.inner(height, 0) == (old,)
+            index = Indexer(home.path / "index", node.ledger, node.engine)
+            index.catch_up()
+            assert index.height == node.engine.latest_height
+            index.close()
+            (again,) = await submit(node, old)
+            assert again.code == "tx.expired"
+        finally:
+            await node.stop()
+
+    run(work)
 
 
 def test_what_expires_while_pending_is_answered(home: Home, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 RefusedError
 ├── TxError         the transaction as a whole: expired, replayed, not authorised, over quota
 └── ModuleError     a message that its module will not carry out
+PrunedError         what a query names is no longer kept here
 HaltError           this program must not execute the next block (an upgrade it does not know)
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from althing.protocol.errors import AlthingError, RefusedError
 
-__all__ = ["HaltError", "ModuleError", "NotFoundError", "OutOfGasError", "TxError"]
+__all__ = ["HaltError", "ModuleError", "NotFoundError", "OutOfGasError", "PrunedError", "TxError"]
 
 
 class TxError(RefusedError):
@@ -32,6 +33,12 @@ class NotFoundError(AlthingError):
     """What a query names does not exist."""
 
     http_status = 404
+
+
+class PrunedError(AlthingError):
+    """What a query names was here, and is no longer kept by this node."""
+
+    http_status = 410
 
 
 class HaltError(AlthingError):

@@ -1,7 +1,8 @@
 """Replay protection: executed transaction ids in buckets by expiry, each bucket under a digest in the state map.
 
 A transaction's expiry is at most `tx_lifetime_max_s` ahead, so only ids of live buckets matter; a bucket whose time has
-passed is dropped. Contents lie in the side table `executed`, which also tells where a transaction's receipt is.
+passed is dropped. Contents lie in side tables: `executed_ids` has the ids of each live bucket in order, to check its digest
+(snapshots carry them), and `executed` tells of an id where its transaction's receipt is. `retention` says what leaves them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,23 @@ from althing.ledger.runtime.overlay import State, Table
 from althing.protocol.hashing import sha256
 from althing.protocol.record import HASH, UINT, Record, of
 
-__all__ = ["BUCKET_S", "EXECUTED", "Bucket", "Location", "Replay", "Window"]
+__all__ = [
+    "BUCKET_S",
+    "EXECUTED",
+    "EXECUTED_IDS",
+    "LIFETIME_BUCKETS",
+    "Bucket",
+    "Location",
+    "Replay",
+    "Window",
+    "oldest_bucket",
+]
 
 BUCKET_S: Final = 60
 LIFETIME_BUCKETS: Final = 86_400 // BUCKET_S + 2  # the greatest tx_lifetime_max_s, and a part of a bucket at each end
 EXECUTED: Final = "executed"
 _LOCATION: Final = Struct(">QII")
+EXECUTED_IDS: Final = "executed_ids"  # u64(bucket) ‖ u64(height) → ids executed in this block, joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,12 @@ _BUCKETS: Final = Table("runtime/executed/", Bucket)
 _WINDOW: Final = Table("runtime/executed_window", Window)
 
 
+def oldest_bucket(state: State) -> int:
+    """Buckets before this one have no digest in the state."""
+    window = _WINDOW.get(state, b"")
+    return 0 if window is None else window.oldest
+
+
 class Replay:
     """Ids executed in the block being built; written to the state once a bucket, when the block ends."""
 
@@ -72,7 +90,7 @@ class Replay:
         self._state.side_put(EXECUTED, tx_id, location.to_bytes())
         self._pending.setdefault(expiry // BUCKET_S, []).append(tx_id)
 
-    def finish(self, time_s: int) -> None:
+    def finish(self, height: int, time_s: int) -> None:
         """Write the digests of buckets that grew and drop those that ended. Only in blocks that executed something."""
         for number in sorted(self._pending):
             own = number.to_bytes(8, "big")
@@ -81,6 +99,7 @@ class Replay:
             for tx_id in self._pending[number]:
                 digest = sha256(digest + tx_id)
             _BUCKETS.put(self._state, own, Bucket(bucket.count + len(self._pending[number]), digest))
+            self._state.side_put(EXECUTED_IDS, own + height.to_bytes(8, "big"), b"".join(self._pending[number]))
         live = time_s // BUCKET_S
         window = _WINDOW.get(self._state, b"")
         if window is None:

@@ -55,6 +55,7 @@ async def events(
         if match is None:
             raise ParameterError("api.cursor", "a cursor of events is height:index", hint="0:0 is the beginning")
         after = int(match[1]), int(match[2])
+        api.node.ledger.require_receipts(after[0])
     else:
         after = api.node.engine.latest_height, _END_OF_HEIGHT
     if api.metrics.event_clients >= api.config.events_clients_max:
