@@ -135,7 +135,7 @@ def gateway_status(home: Path) -> dict[str, Any]:
 @app.command("token", **examples("althing gateway token my-device", "althing gateway token my-device --revoke"))
 @guarded
 def token(
-    device: Annotated[str, typer.Argument(help="Device the token is for.")],
+    device: Annotated[str, typer.Argument(help="Device the token is for; none: an operator.")] = "",
     revoke: Annotated[bool, typer.Option("--revoke", help="Revoke all its tokens instead.")] = False,
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Do not ask the ledger whether the device is registered.")
@@ -150,7 +150,7 @@ def token(
         count = tokens.revoke(device)
         emit({"device": device, "revoked": count}, f"{count} tokens of {device} revoked", as_json=as_json)
     else:
-        if not unchecked:
+        if device and not unchecked:
             _check_registered(device, home, node)
         made = tokens.add(device)
         emit({"device": device, "token": made}, made, as_json=as_json)
