@@ -101,6 +101,7 @@ class FakeLedger:
     genesis_hash: bytes = bytes(32)
     height: int = 1
     time_s: int = 1_700_000_000
+    lag_s: int = 0  # how far ledger time is behind the clock by which nodes admit
     away: bool = False  # every call fails
     forget_answers: int = 0  # so many submissions are carried out, but their answer is lost
     submissions: int = 0
@@ -267,8 +268,10 @@ class FakeLedger:
         key = self.gateway_key
         assert signature.kid == key_id(key.suite, key.public)
         assert verify(key.suite, key.public, signature.signed, signature.value)
-        if signed.transaction.expiry < self.time_s:
+        if signed.transaction.expiry <= self.time_s + self.lag_s:
             return Submission(signed.id, "tx.expired", "the transaction has expired", None)
+        if signed.transaction.expiry > self.time_s + 600:
+            return Submission(signed.id, "tx.expiry", "the transaction lives too long", None)
         (anchor,) = signed.transaction.messages
         assert isinstance(anchor, Anchor)
         code = self._anchor(anchor)

@@ -75,5 +75,6 @@ def test_a_killed_writer_loses_nothing_and_doubles_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_a_writer_killed_a_hundred_times(tmp_path: Path) -> None:
     kill_rounds(tmp_path, 100, seed=2)

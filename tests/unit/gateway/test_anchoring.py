@@ -114,6 +114,18 @@ def test_an_outage_delays_and_loses_nothing(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
+def test_a_batch_is_anchored_while_ledger_time_is_behind_the_clock(tmp_path: Path) -> None:
+    async def test() -> None:
+        ledger = ledger_with("d/a")
+        ledger.lag_s = 150
+        async with running(tmp_path, ledger) as rig:
+            await rig.send("d", "a", b"x")
+            await rig.settled()
+        assert ledger.submissions == 1
+
+    asyncio.run(test())
+
+
 def test_a_lost_answer_does_not_anchor_twice(tmp_path: Path) -> None:
     async def test() -> None:
         ledger = ledger_with("d/a")

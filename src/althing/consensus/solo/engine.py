@@ -282,6 +282,7 @@ class SoloEngine:
                     last_work_txs=last_work_txs,
                     interval_ns=self._settings.min_block_interval_ms * 1_000_000,
                     idle_ns=self._settings.idle_block_s * 1_000_000_000,
+                    lag_ns=self._clock() - state.time.ns,
                 )
             )
             if due.wait_ns:

@@ -34,6 +34,7 @@ class Situation:
     last_work_txs: int
     interval_ns: int
     idle_ns: int
+    lag_ns: int  # how far block time is behind the clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def next_block(situation: Situation) -> Due:
        start, so that blocks fill. A full block never waits.
     2. Without work, what no header proves yet is proved at once; after blocks in quick succession an interval later, since
        then more work is likely, which proves it, too, and need not wait for a block without content.
-    3. Otherwise a heartbeat keeps block time near the clock.
+    3. Otherwise a heartbeat keeps block time near the clock: a block shows when the one before it was made, so an idle
+       chain lags up to two idle times. One that lags more was stopped, and catches up at once.
     """
     s = situation
     if s.waiting:  # 1
@@ -60,4 +62,6 @@ def next_block(situation: Situation) -> Due:
     if s.unproven:  # 2
         burst = s.last_work_ns - s.prior_work_ns < _BURST_INTERVALS * s.interval_ns
         return Due(Kind.PROOF, max(0, s.last_block_ns + s.interval_ns - s.now_ns) if burst else 0)
-    return Due(Kind.HEARTBEAT, max(0, s.last_block_ns + s.idle_ns - s.now_ns))  # 3
+    if s.lag_ns > 2 * s.idle_ns:  # 3
+        return Due(Kind.HEARTBEAT, 0)
+    return Due(Kind.HEARTBEAT, max(0, s.last_block_ns + s.idle_ns - s.now_ns))
