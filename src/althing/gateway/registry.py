@@ -344,7 +344,10 @@ class Registry:
             return
         if before is not None:
             for entry in before.keys:
-                self._by_key[entry.key.suite, entry.key.public].remove(device.name)
+                names = self._by_key[entry.key.suite, entry.key.public]
+                names.remove(device.name)
+                if not names:  # keys rotate for as long as a gateway runs
+                    del self._by_key[entry.key.suite, entry.key.public]
         self.devices[device.name] = device
         self._by_address[device.address] = device.name
         for entry in device.keys:
