@@ -29,7 +29,15 @@ from althing.protocol.messages.identity import Key
 from althing.protocol.signatures import PrivateKey
 from althing.service.durable import make_folders, write_file
 
-__all__ = ["Home", "HomeError", "create_home", "write_json"]
+__all__ = [
+    "DEFAULT_PARAMETERS",
+    "DEFAULT_QUOTA",
+    "Home",
+    "HomeError",
+    "create_home",
+    "load_or_generate_key",
+    "write_json",
+]
 
 DEFAULT_PARAMETERS: Final = Parameters(
     version=1,
@@ -44,7 +52,7 @@ DEFAULT_QUOTA: Final = Quota(bytes=2**33, gas=2**45)  # 8 GiB and 3.5 × 10^13 g
 
 
 class HomeError(AlthingError):
-    """A home cannot be used: `home.missing`, `.exists`, `.damaged`, `.read_only`."""
+    """A home cannot be used: `home.missing`, `.exists`, `.damaged`, `.read_only`; nor a network: `network.*`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +135,8 @@ def create_home(path: Path, *, chain_id: str, organisation: str, time_s: int) ->
         raise HomeError("home.exists", f"{path} is a home already")
     try:
         make_folders(path)
-        admin = _key(home.admin_key_file)
-        node = _key(home.node_key_file)
+        admin = load_or_generate_key(home.admin_key_file)
+        node = load_or_generate_key(home.node_key_file)
         validator = load_or_create_key(home.validator_key_file)
         genesis = Genesis(
             version=1,
@@ -157,7 +165,8 @@ def write_json(path: Path, document: Any) -> None:
     write_file(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
-def _key(path: Path) -> PrivateKey:
+def load_or_generate_key(path: Path) -> PrivateKey:
+    """The key of a file, which is made when there is none."""
     if not path.exists():
         save_key(path, generate_key())
     return load_key(path)

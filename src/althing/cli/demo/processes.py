@@ -1,13 +1,15 @@
-"""Child processes of the demo: node and gateway, each `althing … start` as anyone would run it."""
+"""Child processes of the demo and of networks: nodes and gateways, each `althing … start` as anyone would run it."""
 
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,10 +28,20 @@ class ProcessError(AlthingError):
 class Child:
     """One child process. It ends with this process, whatever happens to it: its standard input is our pipe."""
 
-    def __init__(self, noun: str, home: Path, logs: Path) -> None:
-        self.noun = noun
+    def __init__(
+        self,
+        noun: str,
+        home: Path,
+        logs: Path,
+        *,
+        name: str = "",
+        environment: Mapping[str, str] | None = None,
+        ready_s: int = READY_S,
+    ) -> None:
+        self.noun = name or noun
+        self._ready_s = ready_s
         logs.mkdir(parents=True, exist_ok=True)
-        self._log_file = logs / f"{noun}.log"
+        self._log_file = logs / f"{self.noun}.log"
         with self._log_file.open("ab") as log:
             # A session of its own: Ctrl-C reaches only the demo, which stops its parts in order.
             self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
@@ -38,6 +50,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         assert self._process.stdout is not None
@@ -51,7 +64,7 @@ class Child:
     def ready(self) -> dict[str, Any]:
         """Its ready line; ProcessError with what it logged last when it ends before."""
         try:
-            line = self._lines.get(timeout=READY_S)
+            line = self._lines.get(timeout=self._ready_s)
         except queue.Empty:
             line = None
         if line is None:

@@ -72,7 +72,7 @@ class CometEngine:
     def __init__(self, genesis: Genesis, settings: CometSettings) -> None:
         self._genesis = genesis
         self._settings = settings
-        self._home = CometHome(settings.directory)
+        self._home = CometHome(settings.directory.absolute())
         self._pool = SentPool(count_max=settings.pool_count_max, bytes_max=settings.pool_bytes_max)
         self._phase = Phase.STOPPED
         self._error: AlthingError | None = None

@@ -1,0 +1,96 @@
+"""althing network: found a network of several nodes, and run all of them on this machine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from althing.cli.demo.network import NetworkRun
+from althing.cli.help import examples
+from althing.cli.options import JsonOption, guarded
+from althing.cli.output import emit, note
+from althing.node.network import found_network, load_network
+from althing.protocol.genesis import genesis_hash
+
+__all__ = ["app", "init", "up"]
+
+app = typer.Typer(name="network", help="Networks of several nodes: init, up.", no_args_is_help=True)
+
+_REPORT_S = 5.0
+
+
+@app.command("init", **examples("althing network init --validators 4 --org acme,bolt,corp,dune -o net"))
+@guarded
+def init(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make; one home per node in it.")],
+    validators: Annotated[int, typer.Option("--validators", min=1, max=100, help="How many nodes.")] = 4,
+    org: Annotated[
+        str, typer.Option("--org", help="Organisations, comma-separated; nodes are dealt to them in turn.")
+    ] = "acme,bolt,corp,dune",
+    chain: Annotated[str, typer.Option("--chain", help="Chain id: a-z 0-9 -")] = "network",
+    as_json: JsonOption = False,
+) -> None:
+    """Found a chain of several organisations: genesis, keys and settings, one folder per node."""
+    names = [name.strip() for name in org.split(",") if name.strip()]
+    network = found_network(output, chain_id=chain, organisations=names, validators=validators, time_s=int(time.time()))
+    digest = genesis_hash(network.home(network.nodes[0]).genesis()).hex()
+    nodes = [{"name": n.name, "organisation": n.organisation, "home": str(output / n.home)} for n in network.nodes]
+    lines = [f"chain {chain} founded in {output}: {len(nodes)} nodes of {len(names)} organisations"]
+    lines += [f"  {node['name']:20} {node['home']}" for node in nodes]
+    lines += [f"genesis {digest}", f"next: althing network up {output}"]
+    emit({"chain_id": chain, "genesis_hash": digest, "nodes": nodes}, "\n".join(lines), as_json=as_json)
+
+
+@app.command("up", **examples("althing network up net", "althing network up net --seconds 30 --json"))
+@guarded
+def up(
+    folder: Annotated[Path, typer.Argument(help="Folder that `althing network init` made.")],
+    seconds: Annotated[int, typer.Option("--seconds", min=0, help="Stop by itself after so long; 0: Ctrl-C.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Run all nodes of a network on this machine: print their addresses, follow their health, until Ctrl-C."""
+    run = NetworkRun(load_network(folder), note)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        note(f"starting the nodes of {folder}; their logs are in {folder / 'logs'}")
+        apis = run.start()
+        for name, api in apis.items():
+            note(f"  {name:20} {api}")
+        _line({"event": "ready", "nodes": [{"name": name, "api": api} for name, api in apis.items()]}, as_json)
+        _follow(run, stop, seconds, as_json)
+    finally:
+        note("stopping")
+        run.stop()
+
+
+def _follow(run: NetworkRun, stop: threading.Event, seconds: int, as_json: bool) -> None:
+    began, said = time.monotonic(), ""
+    while not stop.is_set():
+        left = seconds - (time.monotonic() - began) if seconds else _REPORT_S
+        if left <= 0:
+            return
+        found = run.health()
+        text = ", ".join(node.text() for node in found)
+        if text != said:
+            note(text)
+        said = text
+        nodes = [
+            {"name": n.name, "height": n.height, "phase": n.phase, "conditions": list(n.conditions)} for n in found
+        ]
+        _line({"event": "health", "nodes": nodes}, as_json)
+        stop.wait(min(_REPORT_S, left))
+
+
+def _line(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()
