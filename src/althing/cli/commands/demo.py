@@ -30,6 +30,15 @@ def demo(
     headless: Annotated[
         bool, typer.Option("--headless", help="For scripts: must end by itself, with --seconds.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option("--engine", help="solo: embedded, one node; cometbft: distributed. A home keeps its engine.")
+    ] = "solo",
+    validators: Annotated[
+        int,
+        typer.Option(
+            "--validators", min=1, max=100, help="With --engine cometbft: how many nodes, all on this machine."
+        ),
+    ] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON line when it is ready and one with the result.")
     ] = False,
@@ -41,6 +50,10 @@ def demo(
     """
     if headless and not seconds:
         raise typer.BadParameter("--headless needs --seconds, or it would never end", param_hint="--seconds")
+    if engine not in ("solo", "cometbft"):
+        raise typer.BadParameter("the engines are solo and cometbft", param_hint="--engine")
+    if engine == "solo" and validators != 1:
+        raise typer.BadParameter("several validators need --engine cometbft", param_hint="--validators")
     stop = threading.Event()
 
     def interrupted(_number: int, _frame: object) -> None:
@@ -48,5 +61,5 @@ def demo(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
-    if not run_demo(DemoOptions(home, seconds, pace, loop, as_json), stop):
+    if not run_demo(DemoOptions(home, seconds, pace, loop, as_json, engine, validators), stop):
         raise typer.Exit(EXIT_FAILED)

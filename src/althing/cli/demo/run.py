@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from althing.apps.recorded.devices import Access, RecordedDevice
 from althing.cli.commands.gateway import gateway_status
+from althing.cli.demo.nodes import Nodes, open_nodes
 from althing.cli.demo.processes import Child
 from althing.cli.demo.registration import DemoDevice, credentials_file, register
 from althing.cli.demo.texts import Progress, Report, farewell, own_command, welcome
@@ -20,7 +21,7 @@ from althing.cli.options import admin_signer
 from althing.cli.ports import port_of
 from althing.client import Client
 from althing.light.verifier import verify_proof
-from althing.node.home import Home, create_home, write_json
+from althing.node.home import Home, write_json
 from althing.protocol.errors import AlthingError, UnavailableError
 from althing.protocol.genesis import genesis_hash
 from althing.protocol.trust import parse_trust
@@ -41,6 +42,8 @@ class DemoOptions:
     pace_s: int
     loop: bool
     as_json: bool
+    engine: str = "solo"
+    validators: int = 1
 
 
 class _Totals:
@@ -63,14 +66,11 @@ def run_demo(options: DemoOptions, stop: threading.Event) -> bool:
     """Run until `stop` or the time is over; True when everything accepted is anchored and the sampled proofs verify."""
     home = Home(options.home)
     say = _printer()
-    if not home.genesis_file.exists():
-        create_home(options.home, chain_id="althing-demo", organisation="acme", time_s=int(time.time()))
-        say(f"founded chain althing-demo of organisation acme in {options.home}")
     logs = options.home / "logs"
-    node = Child("node", options.home, logs)
+    nodes = open_nodes(options.home, options.engine, options.validators, say)
     gateway: Child | None = None
     try:
-        api = str(node.ready()["api"])
+        api = nodes.start()
         signer = admin_signer(options.home, None)
         with Client(api, trust=home.trust_file, signer=signer) as client:
             devices = register(client, home, signer.address)
@@ -90,7 +90,7 @@ def run_demo(options: DemoOptions, stop: threading.Event) -> bool:
             replays = _start_devices(devices, home, listens, options, say)
             try:
                 report = Report(command, options.home)
-                _watch(replays, (node, gateway), client, options, stop, say, report)
+                _watch(replays, (nodes, gateway), client, options, stop, say, report)
             finally:
                 for replay in replays:
                     replay.stop()
@@ -101,7 +101,7 @@ def run_demo(options: DemoOptions, stop: threading.Event) -> bool:
     finally:
         if gateway is not None:
             gateway.stop()
-        node.stop()
+        nodes.stop()
     _line(result, options)
     for text in farewell(result):
         say(text)
@@ -143,7 +143,7 @@ def _start_devices(
 
 def _watch(
     replays: list[RecordedDevice],
-    children: tuple[Child, ...],
+    children: tuple[Child | Nodes, ...],
     client: Client,
     options: DemoOptions,
     stop: threading.Event,
