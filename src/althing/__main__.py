@@ -1,6 +1,6 @@
 """`python -m althing` is the command `althing`."""
 
-from althing.cli.main import main
+from althing.cli.entry import main
 
 if __name__ == "__main__":
     main()

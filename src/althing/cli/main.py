@@ -15,6 +15,7 @@ from althing.cli.commands import (
     engine,
     gateway,
     key,
+    light,
     network,
     node,
     proof,
@@ -39,7 +40,7 @@ app.command(
     "demo",
     **examples("althing demo", "althing demo --loop", "althing demo --headless --seconds 20 --json"),
 )(demo.demo)
-for module in (account, chain, device, engine, gateway, key, network, node, proof, segment, stream, trust, tx):
+for module in (account, chain, device, engine, gateway, key, light, network, node, proof, segment, stream, trust, tx):
     app.add_typer(module.app)
 
 

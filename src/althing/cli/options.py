@@ -1,22 +1,20 @@
-"""Options that many commands share, and the guard that turns expected failures into messages and exit codes."""
+"""Options that many commands share, and what they stand for: a home, its node, the administrator's key."""
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final
 
 import typer
 
-from althing.cli.output import fail
+from althing.cli.guard import JsonOption, guarded
 from althing.client import Client, Signer, load_key, load_signer
 from althing.client.errors import ClientError
 from althing.gateway.config import GatewayPaths
 from althing.node.home import Home, HomeError
 from althing.protocol.address import address_of_key
-from althing.protocol.errors import AlthingError, UnavailableError
+from althing.protocol.errors import UnavailableError
 
 __all__ = [
     "DEFAULT_HOME",
@@ -39,30 +37,10 @@ HomeOption = Annotated[
         "--home", envvar="ALTHING_HOME", help="Folder of the chain on this machine.", show_default="~/.althing"
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 NodeOption = Annotated[str, typer.Option("--node", help="Address of a node's API; default: that of the home.")]
 KeyOption = Annotated[
     Path | None, typer.Option("--key", help="Key file to sign with; default: the home's administrator.")
 ]
-
-C = TypeVar("C", bound=Callable[..., Any])
-
-
-def guarded(command: C) -> C:
-    """Expected failures of a command end it with their message, hint and exit code."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except AlthingError as error:
-            fail(error, as_json=bool(kwargs.get("as_json")))
-        except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
-            hint = "check the path and its permissions"
-            failure = ClientError("cli.file", f"{error.filename}: {error.strerror}", hint=hint)
-            fail(failure, as_json=bool(kwargs.get("as_json")))
-
-    return run  # type: ignore[return-value]
 
 
 def require_home(home: Path) -> Home:

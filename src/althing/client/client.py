@@ -65,9 +65,12 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> Signer:
 class AsyncClient:
     """The SDK. Made by `connect`; every read of state is verified against the trusted validators."""
 
-    def __init__(self, transport: Transport, trust: Trust, signer: Signer | None) -> None:
+    def __init__(
+        self, transport: Transport, trust: Trust, signer: Signer | None, *, reader: VerifiedReader | None = None
+    ) -> None:
+        """`reader` decides which headers are the chain's; by default those that follow from `trust`."""
         self._transport = transport
-        self._reader = VerifiedReader(transport, trust)
+        self._reader = reader or VerifiedReader(transport, trust)
         self._sender = Sender(transport, trust.genesis_hash)
         self._signer = signer
 
@@ -227,6 +230,10 @@ class AsyncClient:
         definition = await self._record(b"streams/definition/" + key, StreamDefinition, f"stream {path}")
         head = await self._record(b"streams/head/" + key, StreamHead, f"stream {path}")
         return definition, head
+
+    async def state(self, key: bytes) -> tuple[int, bytes | None]:
+        """Any state key: the height of its version, and its value or None, proved present or absent."""
+        return await self._reader.state(key, at_least=self._sender.height)
 
     async def _value(self, key: bytes, what: str) -> bytes:
         _, value = await self._reader.state(key, at_least=self._sender.height)

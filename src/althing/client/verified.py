@@ -16,7 +16,8 @@ import cbor2
 
 from althing.client.errors import LyingNodeError, NodeError
 from althing.client.transport import Transport
-from althing.light.headers import LightError, verify_adjacent, verify_commit, verify_skipping
+from althing.light.errors import AttackError, ExpiredError, LightError
+from althing.light.headers import verify_adjacent, verify_commit, verify_skipping
 from althing.protocol.block import Commit, Header, SignedHeader, Validator, ValidatorSet
 from althing.protocol.codec import encode
 from althing.protocol.errors import ProtocolError, UnavailableError
@@ -253,6 +254,8 @@ def _behind(at_least: int) -> UnavailableError:
 def _verifying(what: str) -> Iterator[None]:
     try:
         yield
+    except (AttackError, ExpiredError):
+        raise  # not this node's doing alone: a person must look at it
     except (LightError, ProtocolError) as exc:
         raise LyingNodeError(f"{what} does not verify: {exc.message}") from exc
 
