@@ -28,7 +28,7 @@ from althing.light.blocks import LightBlock
 from althing.protocol.block.jsonform import json_of_signed_header, json_of_time, json_of_validators
 from althing.protocol.errors import AlthingError, UnavailableError
 
-__all__ = ["build_app"]
+__all__ = ["ParameterError", "build_app"]
 
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2}){1,512}")
 _TIMES: Final = ("device", "arrival", "block")
