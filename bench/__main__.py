@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import disk, figures, memory, messages, proofs, scripts, transactions
+from bench import disk, figures, light, memory, messages, proofs, scripts, transactions
 from bench.figures import Figure
 
 AREAS: dict[str, Callable[..., list[Figure]]] = {
@@ -20,6 +20,7 @@ AREAS: dict[str, Callable[..., list[Figure]]] = {
     "readings": messages.measure_readings,
     "state": scripts.measure_state,
     "proofs": proofs.measure,
+    "light": light.measure,
     "disk": disk.measure,
     "archive": scripts.measure_archive,
     "memory": memory.measure,

@@ -55,11 +55,11 @@ class LightBlock:
 
     def check_order(self) -> None:
         """The commit has one entry per validator, in the order of the set, as every commit of a correct node has."""
-        entries, members = self.signed.commit.signatures, self.validators.validators
-        if len(entries) != len(members):
+        entries, addresses = self.signed.commit.signatures, self.validators.addresses
+        if len(entries) != len(addresses):
             raise InvalidHeaderError("light.commit", "the commit does not list one precommit per validator")
-        for entry, validator in zip(entries, members, strict=True):
-            if entry.flag is not BlockIdFlag.ABSENT and entry.address != validator.address:
+        for entry, address in zip(entries, addresses, strict=True):
+            if entry.address != address and entry.flag is not BlockIdFlag.ABSENT:
                 raise InvalidHeaderError(
                     "light.commit", "the commit does not list its precommits in the order of the validators"
                 )

@@ -11,7 +11,9 @@ from __future__ import annotations
 from althing.light.blocks import LightBlock
 from althing.light.errors import ExpiredError, InvalidHeaderError, NotEnoughTrustError
 from althing.light.headers import ONE_THIRD, Freshness, TrustLevel
-from althing.protocol.block import BlockIdFlag, Commit, Header, ValidatorSet
+from althing.protocol.block import BlockIdFlag, CommitSig, Header, ValidatorSet
+from althing.protocol.block.commit import precommit_frame
+from althing.protocol.block.wire import delimited, message_field
 from althing.protocol.signatures import Suite
 from althing.protocol.signatures import verify as verify_signature
 
@@ -37,8 +39,8 @@ def verify(
     if expired(trusted, freshness):  # 1
         raise ExpiredError(f"the trusting period of the header of height {trusted.height} is over")
     _check_new(trusted, untrusted, freshness)  # 2
-    adjacent = header.height == trusted.height + 1
-    if adjacent:  # 3
+    untrusted.check_order()
+    if header.height == trusted.height + 1:  # 3
         if header.validators_hash != trusted.next_validators_hash:
             raise InvalidHeaderError(
                 "light.validators", "the header's validators are not those the trusted header announces"
@@ -59,6 +61,7 @@ def verify_first(chain_id: str, block: LightBlock) -> None:
     Its hash must have been compared with the one trusted.
     """
     block.check(chain_id)
+    block.check_order()
     _check_signed(block, [])
 
 
@@ -90,7 +93,6 @@ def _check_new(trusted: Header, untrusted: LightBlock, freshness: Freshness) -> 
 
 def _trusted_signers(trusted: ValidatorSet, untrusted: LightBlock, level: TrustLevel) -> list[int]:
     """The first signers whose trusted power together exceeds the level; their signatures are still to be checked."""
-    untrusted.check_order()
     powers = {validator.public_key: validator.power for validator in trusted.validators}
     needed = trusted.total_power * level.numerator // level.denominator
     signed = 0
@@ -110,7 +112,6 @@ def _trusted_signers(trusted: ValidatorSet, untrusted: LightBlock, level: TrustL
 
 def _check_signed(block: LightBlock, first: list[int]) -> None:
     """Two thirds signed, and the signatures that count for it, and those of `first`, verify (`VerifyCommitLight`)."""
-    block.check_order()
     commit, members = block.commit, block.validators.validators
     needed = block.validators.total_power * 2 // 3
     signed = 0
@@ -125,11 +126,12 @@ def _check_signed(block: LightBlock, first: list[int]) -> None:
     else:
         raise InvalidHeaderError("light.quorum", f"{signed} power signed, more than {needed} must")
     checked = frozenset(first)
+    before, after = precommit_frame(block.header.chain_id, commit.height, commit.round, commit.block_id)
     for index in [*first, *(index for index in counted if index not in checked)]:
-        _check_signature(block.header.chain_id, commit, index, members[index].public_key)
+        _check_signature(commit.signatures[index], members[index].public_key, before, after)
 
 
-def _check_signature(chain_id: str, commit: Commit, index: int, public_key: bytes) -> None:
-    entry = commit.signatures[index]
-    if not verify_signature(Suite.ED25519, public_key, commit.sign_bytes(chain_id, index), entry.signature):
+def _check_signature(entry: CommitSig, public_key: bytes, before: bytes, after: bytes) -> None:
+    message = delimited(before + message_field(5, entry.timestamp.encode()) + after)
+    if not verify_signature(Suite.ED25519, public_key, message, entry.signature):
         raise InvalidHeaderError("light.signature", f"the signature of validator {entry.address.hex()} does not verify")

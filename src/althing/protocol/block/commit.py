@@ -19,7 +19,15 @@ from althing.protocol.block.wire import (
 from althing.protocol.errors import ProtocolError
 from althing.protocol.merkle import leaf_hash, root_of
 
-__all__ = ["COMMIT_BYTES_MAX", "BlockIdFlag", "Commit", "CommitSig", "median_time", "precommit_sign_bytes"]
+__all__ = [
+    "COMMIT_BYTES_MAX",
+    "BlockIdFlag",
+    "Commit",
+    "CommitSig",
+    "median_time",
+    "precommit_frame",
+    "precommit_sign_bytes",
+]
 
 _PRECOMMIT = 2  # SIGNED_MSG_TYPE_PRECOMMIT
 _SIG_BYTES_MAX = 128  # flag, 20-byte address, timestamp, 64-byte signature, tags
@@ -139,15 +147,19 @@ def precommit_sign_bytes(
     chain_id: str, height: int, round_: int, block_id: BlockId | None, timestamp: Timestamp
 ) -> bytes:
     """The length-delimited CanonicalVote of a precommit (`types.VoteSignBytes`); no block id for a vote for nil."""
-    vote = (
+    before, after = precommit_frame(chain_id, height, round_, block_id)
+    return delimited(before + message_field(5, timestamp.encode()) + after)
+
+
+def precommit_frame(chain_id: str, height: int, round_: int, block_id: BlockId | None) -> tuple[bytes, bytes]:
+    """The CanonicalVote before and after the timestamp, which alone differs between precommits for one block."""
+    before = (
         int_field(1, _PRECOMMIT)
         + sfixed64_field(2, height)
         + sfixed64_field(3, round_)
         + (b"" if block_id is None else message_field(4, block_id.encode()))
-        + message_field(5, timestamp.encode())
-        + bytes_field(6, chain_id.encode())
     )
-    return delimited(vote)
+    return before, bytes_field(6, chain_id.encode())
 
 
 def median_time(commit: Commit, validators: ValidatorSet) -> Timestamp:

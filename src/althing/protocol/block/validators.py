@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ __all__ = ["TOTAL_POWER_MAX", "VALIDATORS_MAX", "Validator", "ValidatorSet", "va
 VALIDATORS_MAX = 10_000  # CometBFT `MaxVotesCount`
 TOTAL_POWER_MAX = ((1 << 63) - 1) // 8  # CometBFT `MaxTotalVotingPower`: sums never overflow 63 bits
 _VALIDATOR_BYTES_MAX = 128
+_SIMPLE_KEY = b"\x0a\x22\x0a\x20"  # field 1, a PublicKey of 34 bytes; its field 1, the key of 32
 
 
 def validator_address(public_key: bytes) -> bytes:
@@ -43,7 +44,7 @@ class Validator:
 
     def encode_simple(self) -> bytes:
         """tendermint.types.SimpleValidator: the leaf of the set's hash."""
-        return message_field(1, bytes_field(1, self.public_key)) + int_field(2, self.power)
+        return _SIMPLE_KEY + self.public_key + int_field(2, self.power)
 
     def encode(self) -> bytes:
         """tendermint.types.Validator with proposer priority 0, which no hash covers."""
@@ -71,15 +72,23 @@ class Validator:
 class ValidatorSet:
     """Validators by falling power, then rising address: the order in which commits list their signatures.
 
-    Not empty, no key twice, total power within CometBFT's cap. `ValidatorSet.of` sorts.
+    Not empty, no key twice, total power within CometBFT's cap. `ValidatorSet.of` sorts. What is asked of a set again and
+    again (`addresses`, `total_power`, the hash) is computed once.
     """
 
     validators: tuple[Validator, ...]
+    addresses: tuple[bytes, ...] = field(init=False, compare=False, repr=False)
+    total_power: int = field(init=False, compare=False, repr=False)
+    _hash: bytes = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.validators) <= VALIDATORS_MAX:
             raise ProtocolError("block.validators", f"a validator set has 1 to {VALIDATORS_MAX} members")
-        order = [(-v.power, v.address) for v in self.validators]
+        addresses = tuple(v.address for v in self.validators)
+        object.__setattr__(self, "addresses", addresses)
+        object.__setattr__(self, "total_power", sum(v.power for v in self.validators))
+        object.__setattr__(self, "_hash", b"")
+        order = [(-v.power, address) for v, address in zip(self.validators, addresses, strict=True)]
         if any(a >= b for a, b in pairwise(order)):
             raise ProtocolError("block.validators", "validators are not in order of power and address")
         if len({address for _, address in order}) != len(order):
@@ -92,14 +101,11 @@ class ValidatorSet:
         """A set from validators in any order."""
         return cls(tuple(sorted(validators, key=lambda v: (-v.power, v.address))))
 
-    @property
-    def total_power(self) -> int:
-        """Sum of all voting powers."""
-        return sum(v.power for v in self.validators)
-
     def hash(self) -> bytes:
         """`validators_hash` of a header (`ValidatorSet.Hash`)."""
-        return root_of([leaf_hash(v.encode_simple()) for v in self.validators])
+        if not self._hash:
+            object.__setattr__(self, "_hash", root_of([leaf_hash(v.encode_simple()) for v in self.validators]))
+        return self._hash
 
     def find(self, address: bytes) -> Validator | None:
         """The validator with this address, if any."""

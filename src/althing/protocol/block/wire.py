@@ -17,10 +17,13 @@ _BYTES = 2
 _U64 = 1 << 64
 _I64_MAX = (1 << 63) - 1
 _I64_MIN = -(1 << 63)
+_SHORT = tuple(bytes((value,)) for value in range(0x80))
 
 
 def uvarint(value: int) -> bytes:
     """Unsigned varint, shortest form; 0 <= value < 2**64."""
+    if 0 <= value < 0x80:
+        return _SHORT[value]
     assert 0 <= value < _U64
     out = bytearray()
     while value > 0x7F:

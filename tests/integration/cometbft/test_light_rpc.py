@@ -1,0 +1,155 @@
+"""The light client follows a real CometBFT chain over its RPC: two validators, the engine's own key-value application."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from althing.client.light import LightClient, LightOptions
+from althing.client.lightsource import BadSourceError, NoBlockError, RpcSource
+from althing.client.lightstore import Anchor, LightStore
+from althing.consensus.cometbft.binary import find_binary
+from althing.light.blocks import LightBlock
+from althing.light.errors import InvalidHeaderError
+from althing.protocol.block.evidence import LightClientAttackEvidence
+from althing.protocol.errors import UnavailableError
+from althing.testing.faults import wait_until
+
+pytestmark = [pytest.mark.needs_engine, pytest.mark.timeout(180)]
+
+
+@dataclass
+class Network:
+    """Addresses of the two nodes' RPC, and the chain's name."""
+
+    urls: list[str]
+    chain_id: str
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    folder = tmp_path_factory.mktemp("network")
+    binary = str(find_binary())
+    subprocess.run(
+        [binary, "testnet", "--v", "2", "--o", str(folder), "--starting-ip-address", "127.0.9.1"],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    urls, processes = [], []
+    try:
+        for number in range(2):
+            home = folder / f"node{number}"
+            address = f"127.0.9.{number + 1}"
+            config = (home / "config" / "config.toml").read_text()
+            for old, new in (
+                ("tcp://127.0.0.1:26657", f"tcp://{address}:26657"),
+                ("tcp://0.0.0.0:26656", f"tcp://{address}:26656"),
+                ('timeout_commit = "1s"', 'timeout_commit = "100ms"'),
+                ("addr_book_strict = true", "addr_book_strict = false"),
+                ("allow_duplicate_ip = false", "allow_duplicate_ip = true"),
+                ('pprof_laddr = "localhost:6060"', 'pprof_laddr = ""'),
+            ):
+                config = config.replace(old, new)
+            (home / "config" / "config.toml").write_text(config)
+            log = (folder / f"log{number}").open("wb")
+            processes.append(
+                subprocess.Popen(
+                    [binary, "start", "--home", str(home), "--proxy_app", "kvstore"], stdout=log, stderr=log
+                )
+            )
+            log.close()
+            urls.append(f"http://{address}:26657")
+        chain_id = json.loads((folder / "node0" / "config" / "genesis.json").read_text())["chain_id"]
+        for url in urls:
+            wait_until(lambda url=url: height_of(url) > 12, 90, lambda: (folder / "log0").read_text()[-2000:])
+        yield Network(urls, chain_id)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(20)
+
+
+def ask(url: str, work: Callable[[RpcSource], Any]) -> Any:
+    async def run() -> Any:
+        source = RpcSource(url)
+        try:
+            return await work(source)
+        finally:
+            await source.aclose()
+
+    return asyncio.run(run())
+
+
+def height_of(url: str) -> int:
+    try:
+        return int(ask(url, lambda source: source.light_block(0)).height)
+    except (UnavailableError, NoBlockError, BadSourceError):
+        return 0
+
+
+def test_it_follows_a_chain_that_is_not_ours(network: Network, tmp_path: Path) -> None:
+    first = ask(network.urls[0], lambda source: source.light_block(2))
+    assert len(first.validators.validators) == 2
+
+    async def story() -> None:
+        for one_by_one in (False, True):
+            store = LightStore(tmp_path / str(one_by_one))
+            light = LightClient(
+                Anchor(network.chain_id, 2, first.hash),
+                RpcSource(network.urls[0]),
+                [RpcSource(network.urls[1])],
+                store,
+                LightOptions(one_by_one=one_by_one),
+            )
+            await light.start()
+            latest = await light.update()
+            assert latest.height > 12
+            for height in (9, 1, 5):
+                assert (await light.block(height)).height == height
+            await light.aclose()
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_what_is_not_there(network: Network) -> None:
+    with pytest.raises(NoBlockError):
+        ask(network.urls[0], lambda source: source.light_block(10**9))
+
+
+def test_a_forged_header_is_not_of_that_chain(network: Network, tmp_path: Path) -> None:
+    async def story() -> None:
+        sources = [RpcSource(url) for url in network.urls]
+        first = await sources[0].light_block(2)
+        wrong = Anchor(network.chain_id, 2, bytes(32))
+        light = LightClient(wrong, sources[0], sources[1:], LightStore(tmp_path))
+        with pytest.raises(InvalidHeaderError):
+            await light.start()
+        assert first.hash != bytes(32)
+        await light.aclose()
+
+    asyncio.run(story())
+
+
+def test_cometbft_understands_our_evidence_and_judges_it(network: Network) -> None:
+    """A real block is no attack: the pool reads the evidence whole, checks it, and says why not."""
+
+    async def story(source: RpcSource) -> None:
+        block: LightBlock = await source.light_block(5)
+        evidence = LightClientAttackEvidence(
+            block.signed, block.validators, block.height, (), block.validators.total_power, block.time
+        )
+        with pytest.raises(UnavailableError) as error:
+            await source.report(evidence)
+        assert re.search("trusted header hash matches the evidence's conflicting header hash", error.value.message)
+
+    ask(network.urls[0], story)
