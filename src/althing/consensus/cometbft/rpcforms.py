@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -124,6 +124,7 @@ def params_json(params: ConsensusParams) -> dict[str, Any]:
 @_checked
 def results_of(result: Any) -> FinalizeBlockResponse:
     """The answer to `block_results`."""
+    int(result["height"])  # or it is no such answer: everything else may be left out
     updates = result.get("consensus_param_updates")
     return FinalizeBlockResponse(
         tx_results=tuple(
@@ -160,8 +161,8 @@ def timestamp_of(text: str) -> Timestamp:
 
 def timestamp_text(time: Timestamp) -> str:
     """Inverse of `timestamp_of`."""
-    moment = datetime.fromtimestamp(time.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{moment}.{time.nanos:09d}Z"
+    moment = datetime(1970, 1, 1) + timedelta(seconds=time.seconds)  # noqa: DTZ001 -- UTC, named by the Z
+    return f"{moment.isoformat()}.{time.nanos:09d}Z"
 
 
 def _header(found: Any) -> Header:
