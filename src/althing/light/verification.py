@@ -39,7 +39,6 @@ def verify(
     if expired(trusted, freshness):  # 1
         raise ExpiredError(f"the trusting period of the header of height {trusted.height} is over")
     _check_new(trusted, untrusted, freshness)  # 2
-    untrusted.check_order()
     if header.height == trusted.height + 1:  # 3
         if header.validators_hash != trusted.next_validators_hash:
             raise InvalidHeaderError(
@@ -61,7 +60,6 @@ def verify_first(chain_id: str, block: LightBlock) -> None:
     Its hash must have been compared with the one trusted.
     """
     block.check(chain_id)
-    block.check_order()
     _check_signed(block, [])
 
 
@@ -93,16 +91,16 @@ def _check_new(trusted: Header, untrusted: LightBlock, freshness: Freshness) -> 
 
 def _trusted_signers(trusted: ValidatorSet, untrusted: LightBlock, level: TrustLevel) -> list[int]:
     """The first signers whose trusted power together exceeds the level; their signatures are still to be checked."""
-    powers = {validator.public_key: validator.power for validator in trusted.validators}
     needed = trusted.total_power * level.numerator // level.denominator
     signed = 0
     signers: list[int] = []
     entries = zip(untrusted.commit.signatures, untrusted.validators.validators, strict=True)
     for index, (entry, validator) in enumerate(entries):
-        if entry.flag is not BlockIdFlag.COMMIT or validator.public_key not in powers:
+        power = trusted.power_of(validator.public_key) if entry.flag is BlockIdFlag.COMMIT else 0
+        if not power:
             continue
         signers.append(index)
-        signed += powers[validator.public_key]
+        signed += power
         if signed > needed:
             return signers
     raise NotEnoughTrustError(

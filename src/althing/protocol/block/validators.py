@@ -80,6 +80,7 @@ class ValidatorSet:
     addresses: tuple[bytes, ...] = field(init=False, compare=False, repr=False)
     total_power: int = field(init=False, compare=False, repr=False)
     _hash: bytes = field(init=False, compare=False, repr=False)
+    _powers: dict[bytes, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.validators) <= VALIDATORS_MAX:
@@ -88,6 +89,7 @@ class ValidatorSet:
         object.__setattr__(self, "addresses", addresses)
         object.__setattr__(self, "total_power", sum(v.power for v in self.validators))
         object.__setattr__(self, "_hash", b"")
+        object.__setattr__(self, "_powers", {})
         order = [(-v.power, address) for v, address in zip(self.validators, addresses, strict=True)]
         if any(a >= b for a, b in pairwise(order)):
             raise ProtocolError("block.validators", "validators are not in order of power and address")
@@ -106,6 +108,12 @@ class ValidatorSet:
         if not self._hash:
             object.__setattr__(self, "_hash", root_of([leaf_hash(v.encode_simple()) for v in self.validators]))
         return self._hash
+
+    def power_of(self, public_key: bytes) -> int:
+        """The power of a key; 0 when it is not in the set."""
+        if not self._powers:
+            self._powers.update((v.public_key, v.power) for v in self.validators)
+        return self._powers.get(public_key, 0)
 
     def find(self, address: bytes) -> Validator | None:
         """The validator with this address, if any."""
