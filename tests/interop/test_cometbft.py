@@ -13,7 +13,8 @@ import pytest
 
 from althing.consensus.engine import Engine, Genesis
 from althing.consensus.registry import make_engine
-from althing.protocol.block import Timestamp
+from althing.protocol.block import Block, Commit, SignedHeader, Timestamp, Validator
+from althing.protocol.block.jsonform import json_of_signed_header, json_of_validators
 from althing.testing.kvstore import KeyValueApplication
 
 pytestmark = [pytest.mark.needs_go, pytest.mark.timeout(900)]
@@ -87,6 +88,30 @@ def test_cometbft_accepts_what_solo_makes(program: Path, chain: list[dict[str, A
     assert verdict.returncode == 0, verdict.stderr
     assert json.loads(verdict.stdout) == {"blocks": len(chain), "verdict": "accepted"}
     assert {len(block["validators"]) for block in chain} == {1, 2}
+
+
+def follow(program: Path, chain: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+    """CometBFT's light client over the light blocks of a chain, in the JSON of its RPC as we write it."""
+    blocks = []
+    for exported_block in chain:
+        header = Block.decode(bytes.fromhex(exported_block["block"])).header
+        signed = SignedHeader(header, Commit.decode(bytes.fromhex(exported_block["commit"])))
+        members = [Validator(bytes.fromhex(v["public_key"]), v["power"]) for v in exported_block["validators"]]
+        described = json_of_validators(members)
+        proposer = next(v for v in described if bytes.fromhex(v["address"]) == header.proposer_address)
+        validator_set = {"validators": described, "proposer": proposer}
+        blocks.append({"signed_header": json_of_signed_header(signed), "validator_set": validator_set})
+    document = json.dumps({"chain_id": "interop", "blocks": blocks})
+    return subprocess.run([str(program), "follow"], input=document, capture_output=True, text=True, check=False)
+
+
+def test_cometbft_s_light_client_follows_solo(program: Path, chain: list[dict[str, Any]]) -> None:
+    verdict = follow(program, chain)
+    assert verdict.returncode == 0, verdict.stderr
+    assert json.loads(verdict.stdout) == {"blocks": len(chain), "verdict": "accepted"}
+    changed = [dict(block) for block in chain]
+    changed[3]["validators"] = [{**changed[3]["validators"][0], "power": 999}, *changed[3]["validators"][1:]]
+    assert follow(program, changed).returncode == 1
 
 
 @pytest.mark.parametrize("field", ["block", "commit"])

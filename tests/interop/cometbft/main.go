@@ -2,6 +2,7 @@
 //
 //	go run . vectors DIR   writes cometbft_*.json into DIR
 //	go run . judge         reads an exported chain (JSON) from stdin, prints one JSON verdict
+//	go run . follow        the same for light blocks in the JSON of CometBFT's RPC
 package main
 
 import (
@@ -22,8 +23,10 @@ func main() {
 		err = writeVectors(os.Args[2])
 	case len(os.Args) == 2 && os.Args[1] == "judge":
 		err = judge(os.Stdin, os.Stdout)
+	case len(os.Args) == 2 && os.Args[1] == "follow":
+		err = follow(os.Stdin, os.Stdout)
 	default:
-		err = fmt.Errorf("usage: cometbft vectors DIR | cometbft judge")
+		err = fmt.Errorf("usage: cometbft vectors DIR | cometbft judge | cometbft follow")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
