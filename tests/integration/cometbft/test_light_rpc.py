@@ -6,8 +6,10 @@ import asyncio
 import json
 import re
 import subprocess
+from base64 import b64decode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,18 @@ from althing.client.lightsource import BadSourceError, NoBlockError, RpcSource
 from althing.client.lightstore import Anchor, LightStore
 from althing.consensus.cometbft.binary import find_binary
 from althing.light.blocks import LightBlock
-from althing.light.errors import InvalidHeaderError
+from althing.light.errors import AttackError, InvalidHeaderError
+from althing.protocol.block import (
+    BlockId,
+    BlockIdFlag,
+    Commit,
+    CommitSig,
+    SignedHeader,
+    precommit_sign_bytes,
+)
 from althing.protocol.block.evidence import LightClientAttackEvidence
 from althing.protocol.errors import UnavailableError
+from althing.protocol.signatures import PrivateKey, Suite
 from althing.testing.faults import wait_until
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.timeout(180)]
@@ -32,6 +43,7 @@ class Network:
 
     urls: list[str]
     chain_id: str
+    keys: list[PrivateKey]
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +83,17 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         chain_id = json.loads((folder / "node0" / "config" / "genesis.json").read_text())["chain_id"]
         for url in urls:
             wait_until(lambda url=url: height_of(url) > 12, 90, lambda: (folder / "log0").read_text()[-2000:])
-        yield Network(urls, chain_id)
+        yield Network(urls, chain_id, [key_of(folder / f"node{number}") for number in range(2)])
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
             process.wait(20)
+
+
+def key_of(home: Path) -> PrivateKey:
+    document = json.loads((home / "config" / "priv_validator_key.json").read_text())
+    return PrivateKey(Suite.ED25519, b64decode(document["priv_key"]["value"])[:32])
 
 
 def ask(url: str, work: Callable[[RpcSource], Any]) -> Any:
@@ -153,3 +170,64 @@ def test_cometbft_understands_our_evidence_and_judges_it(network: Network) -> No
         assert re.search("trusted header hash matches the evidence's conflicting header hash", error.value.message)
 
     ask(network.urls[0], story)
+
+
+class Forging:
+    """A node that shows the chain as it is, but one block, which its validators have signed a second time."""
+
+    url = "http://forging.invalid"
+
+    def __init__(self, honest: RpcSource, forged: LightBlock) -> None:
+        self._honest = honest
+        self._forged = forged
+
+    async def light_block(self, height: int) -> LightBlock:
+        return self._forged if height == self._forged.height else await self._honest.light_block(height)
+
+    async def report(self, evidence: LightClientAttackEvidence) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+
+def signed_twice(block: LightBlock, keys: list[PrivateKey]) -> LightBlock:
+    """Another block of the same height and round, with the signatures of the same validators."""
+    header = replace(block.header, data_hash=bytes(range(32)))
+    block_id = BlockId(header.hash(), 1, bytes(32))
+    by_public = {key.public: key for key in keys}
+    entries = []
+    for entry, validator in zip(block.commit.signatures, block.validators.validators, strict=True):
+        time = entry.timestamp if entry.signature else block.time
+        message = precommit_sign_bytes(header.chain_id, header.height, block.commit.round, block_id, time)
+        signature = by_public[validator.public_key].sign(message)
+        entries.append(CommitSig(BlockIdFlag.COMMIT, validator.address, time, signature))
+    commit = Commit(header.height, block.commit.round, block_id, tuple(entries))
+    return LightBlock(SignedHeader(header, commit), block.validators)
+
+
+def test_an_attack_found_by_a_light_client_gets_into_the_chain(network: Network, tmp_path: Path) -> None:
+    """CometBFT's pool accepts the evidence over `broadcast_evidence`, and a block carries it."""
+    nothing = sha256(b"").digest()
+
+    async def story() -> None:
+        honest, witness = RpcSource(network.urls[0]), RpcSource(network.urls[1])
+        anchor = await honest.light_block(2)
+        assert anchor.header.evidence_hash == nothing
+        forged = signed_twice(await honest.light_block(8), network.keys)
+        primary = Forging(honest, forged)
+        light = LightClient(Anchor(network.chain_id, 2, anchor.hash), primary, [witness], LightStore(tmp_path))
+        await light.start()
+        with pytest.raises(AttackError):
+            await light.block(8)
+        found = json.loads((tmp_path / "attack.json").read_text())["found"]
+        assert (found[0]["kind"], found[0]["accused"], found[0]["reported"]) == ("equivocation", primary.url, True)
+        assert len(found[0]["evidence"]["value"]["ByzantineValidators"]) == 2
+        seen = (await witness.light_block(0)).height
+        while True:
+            for height in range(max(3, seen - 3), (await witness.light_block(0)).height + 1):
+                if (await witness.light_block(height)).header.evidence_hash != nothing:
+                    return
+            await asyncio.sleep(0.2)
+
+    asyncio.run(asyncio.wait_for(story(), 60))
