@@ -138,6 +138,8 @@ class CometEngine:
                 "cometbft-health": self._health.watch(AsyncRpc(rpc), self._healthy),
             }
             self._tasks = [loop.create_task(task, name=name) for name, task in work.items()]
+            for task in self._tasks:
+                task.add_done_callback(self._task_ended)
             await self._ready
         except BaseException:
             await self.stop()
@@ -348,6 +350,13 @@ class CometEngine:
     def _application_failed(self, error: Exception) -> None:
         known = error if isinstance(error, AlthingError) else None
         self._tell(lambda: self._halt(known or EngineError("engine.halted", f"{type(error).__name__}: {error}")))
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """None of them ends by itself while the engine runs, but the supervisor, which has halted it then."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("a part of the engine failed", part=task.get_name(), exc_info=error)
+            self._halt(EngineError("engine.halted", f"{task.get_name()}: {type(error).__name__}: {error}"))
 
     def _tell(self, work: Any) -> None:
         assert self._loop is not None

@@ -17,7 +17,8 @@ from althing.protocol.errors import AlthingError, UnavailableError
 
 __all__ = ["BATCH_MAX", "AsyncRpc", "Call", "Rpc", "RpcError"]
 
-TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 3.0  # blocking: a caller may be an event loop, and the engine is on this machine
+SEND_S: Final = 30.0  # the application's checks of a whole batch are in it
 BATCH_MAX: Final = 64  # calls of one request; `rpc.max_request_batch_size` is this and one more
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024  # a block of 100 MiB in base64, and its results
 
@@ -68,9 +69,7 @@ class AsyncRpc:
         uds = None if address.path is None else str(address.path)
         limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
         transport = httpx2.AsyncHTTPTransport(uds=uds, limits=limits)
-        self._http = httpx2.AsyncClient(
-            transport=transport, base_url=_base(address), timeout=TIMEOUT_S, trust_env=False
-        )
+        self._http = httpx2.AsyncClient(transport=transport, base_url=_base(address), timeout=SEND_S, trust_env=False)
 
     async def batch(self, calls: Sequence[Call]) -> list[Any]:
         """See `Rpc.batch`."""
