@@ -141,12 +141,12 @@ class AbciServer:
             with self._changed:
                 refused = self._stopping or len(self._connections) >= CONNECTIONS_MAX
                 if not refused:
+                    # Started before anyone else sees it: `stop` joins what it finds.
                     self._connections[connection] = thread
+                    thread.start()
             if refused:
                 _log.warning("an ABCI connection was refused: %d are open", CONNECTIONS_MAX)
                 connection.close()
-            else:
-                thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
