@@ -19,7 +19,7 @@ _log = structlog.get_logger("althing.engine")
 _EVERY_S: Final = 1.0
 _REMEMBERED_S: Final = 120.0  # a peer of another chain is redialled more often than this
 _OTHER_CHAIN: Final = "peer is on a different network"
-_LEVELS: Final = {"error": _log.error, "panic": _log.error, "fatal": _log.error}
+_FAULTS: Final = ("error", "panic", "fatal")
 
 
 class Health:
@@ -48,7 +48,10 @@ class Health:
             if time.monotonic() - self._other_chain_at > _REMEMBERED_S:
                 _log.error("a peer belongs to another chain", reason=reason)
             self._other_chain_at = time.monotonic()
-        _LEVELS.get(level, _log.debug)(message, **fields)
+        if level in _FAULTS:
+            _log.error(message, **fields)
+        else:
+            _log.debug(message, **fields)
 
     async def watch(self, rpc: AsyncRpc, told: Callable[[bool], None]) -> None:
         """Ask every second until cancelled."""
