@@ -2,7 +2,7 @@
 # second time. What set-up does, and how it knows that there is nothing to do, stands in scripts/setup.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-engine demo check lint format types imports page test test-long lock clean
+.PHONY: help setup setup-engine demo demo-network check lint format types imports page test test-long lock clean
 
 BIN := .venv/bin
 LINTED := src tests scripts $(wildcard bench examples)
@@ -26,6 +26,11 @@ setup-engine: ## the distributed engine (CometBFT), built once into .venv/engine
 demo: ## a chain, a gateway, devices that replay recorded data, and the page (Ctrl-C stops, a second run goes on)
 	@sh scripts/setup.sh --quiet
 	@$(BIN)/althing demo
+
+demo-network: ## the same on CometBFT, with four validators of four organisations (a home of its own: ~/.althing-network)
+	@sh scripts/setup.sh --quiet
+	@$(BIN)/python scripts/setup_engine.py --quiet
+	@$(BIN)/althing demo --engine cometbft --validators 4 --home "$${ALTHING_HOME:-$$HOME/.althing-network}"
 
 test: ## every test but the long-running ones (PYTEST_ARGS='-k proof' narrows it)
 	@sh scripts/setup.sh --quiet
