@@ -27,12 +27,16 @@ from althing.ledger.execution import (
     rules_at,
 )
 from althing.ledger.modules.governance.state import VALIDATORS, VERSIONS
+from althing.ledger.query import LedgerView
 from althing.ledger.quota import Quotas
 from althing.ledger.retention import KEEP_RECEIPTS_MIN_S, OUTCOMES, Side, receipts_from, sweep
 from althing.ledger.runtime.context import BlockContext
 from althing.ledger.runtime.errors import NotFoundError, PrunedError, TxError
 from althing.ledger.runtime.overlay import Overlay, RecordCache
 from althing.ledger.runtime.replay import EXECUTED, Replay, oldest_bucket
+from althing.ledger.snapshots.format import Content, chunks_of
+from althing.ledger.snapshots.making import content as snapshot_content
+from althing.ledger.snapshots.restoring import Restoration
 from althing.ledger.state.backend import Backend, bind_identity
 from althing.ledger.state.pinned import PinnedView, pinned
 from althing.ledger.state.store import FORMAT_VERSION, Staged, StateStore
@@ -114,6 +118,7 @@ class Ledger:
         assert keep_receipts_s is None or keep_receipts_s >= KEEP_RECEIPTS_MIN_S, "receipts outlive transactions"
         self._keep_receipts_s = keep_receipts_s
         self._staged: tuple[Staged, dict[str, dict[bytes, bytes | None]], int] | None = None
+        self._held: tuple[int, int] | None = None  # version and oldest bucket that a snapshot is being made of
         self._block_time_s: int | None = None  # of the last block committed by this process; for admission only
         if self.store.latest_version is not None:
             self.rulebook.at(self.app_version, "this chain")
@@ -330,7 +335,9 @@ class Ledger:
         self._block_time_s = time_s
         if staged.version % 16 == 0:
             try:
-                self.store.prune(self._keep_versions)
+                held = self._held
+                keep = self._keep_versions
+                self.store.prune(keep if held is None else max(keep, staged.version - held[0] + 1))
             except StateError as exc:
                 # The block is committed: a full disk leaves old versions for next time, and must not look like a failed commit.
                 if exc.code != "state.disk_full":
@@ -344,10 +351,41 @@ class Ledger:
         keep_from_ns = None if self._keep_receipts_s is None else (time_s - self._keep_receipts_s) * 1_000_000_000
         with pinned(self.store) as view:
             oldest = oldest_bucket(self._overlay(view))
+        held = self._held
+        if held is not None:
+            oldest = min(oldest, held[1])
         with self.store.backend.read() as snapshot:
             return sweep(
                 snapshot, oldest_bucket=oldest, keep_from_ns=keep_from_ns, rows_max=_SWEEP_ROWS_MIN + 2 * added
             )
+
+    # --- snapshots --------------------------------------------------------------------------------------------------
+
+    def hold(self) -> int:
+        """Keep the latest version, and the ids its buckets name, until `release`: on the thread that commits. The version."""
+        with pinned(self.store) as view:
+            self._held = (view.version, oldest_bucket(self._overlay(view)))
+            return view.version
+
+    def release(self) -> None:
+        """End `hold`, from any thread."""
+        self._held = None
+
+    def snapshot(self, version: int) -> Iterator[bytes]:
+        """The chunks of a held version, uncompressed: the same on every node. On any thread, beside further blocks."""
+        return chunks_of(snapshot_content(self.store, LedgerView(self.store, version), version))
+
+    def restore(self, height: int, content: Content, app_hash: bytes) -> Restoration:
+        """Fill this ledger, which has no state yet, from a snapshot of the chain at `height`. StateError `state.not_empty`."""
+        if height < self.genesis.initial_height:
+            raise StateError("snapshot.content", f"height {height} is before the chain's first block")
+        return Restoration(
+            self.store.backend,
+            height,
+            content,
+            app_hash,
+            lambda app_version: _known(self.rulebook, app_version),
+        )
 
     # --- what was committed ---------------------------------------------------------------------------------------
 
@@ -375,6 +413,10 @@ class Ledger:
 
     def _overlay(self, view: PinnedView) -> Overlay:
         return Overlay(view, _Side(view), self._records)
+
+
+def _known(rulebook: Rulebook, app_version: int) -> None:
+    rulebook.at(app_version, "the snapshot")
 
 
 class _Nothing:

@@ -29,7 +29,7 @@ from althing.ledger.modules.streams.state import (
 )
 from althing.ledger.retention import receipts_from
 from althing.ledger.runtime import logs
-from althing.ledger.runtime.errors import NotFoundError
+from althing.ledger.runtime.errors import NotFoundError, PrunedError
 from althing.ledger.runtime.headers import HEADER_LOG, HEADERS
 from althing.ledger.runtime.overlay import R, Table
 from althing.ledger.runtime.replay import EXECUTED, Location
@@ -215,10 +215,20 @@ class LedgerView:
         return GATEWAYS.get(self, gateway) or GatewayHead(0, bytes(32), 0)
 
     def row(self, number: int, index: int) -> tuple[AnchorRow, bytes]:
-        """Entry `index` of a stream's log, decoded and as bytes."""
+        """Entry `index` of a stream's log, decoded and as bytes; PrunedError where a snapshot left it out."""
         data = logs.entry(self, log_name(number), index)
-        assert data is not None, "a log has all entries below its size"
+        if data is None:
+            raise self._before_snapshot()
         return AnchorRow.from_bytes(data), data
+
+    def _before_snapshot(self) -> PrunedError:
+        with self._store.backend.read() as snapshot:
+            begun = receipts_from(snapshot)
+        return PrunedError(
+            "query.log_pruned",
+            f"this node joined from a snapshot and has no log entries from before height {begun}",
+            hint="ask a node that has them all",
+        )
 
     def row_of(self, number: int, sequence: int) -> int:
         """Index of the row that covers a sequence, by bisection; NotFoundError `query.sequence` beyond the anchored ones."""
@@ -232,7 +242,9 @@ class LedgerView:
         low, high = 0, head.log_size - 1
         while low < high:
             middle = (low + high + 1) // 2
-            if self.row(number, middle)[0].first <= sequence:
+            # Entries that a snapshot left out are the oldest ones.
+            data = logs.entry(self, log_name(number), middle)
+            if data is None or AnchorRow.from_bytes(data).first <= sequence:
                 low = middle
             else:
                 high = middle - 1
@@ -260,7 +272,8 @@ class LedgerView:
     def header_entry(self, index: int, size: int) -> tuple[bytes, tuple[bytes, ...]]:
         """An entry of the header log and its path in the log of `size`."""
         data = logs.entry(self, HEADER_LOG, index)
-        assert data is not None, "a log has all entries below its size"
+        if data is None:
+            raise self._before_snapshot()
         return data, tuple(logs.path(self, HEADER_LOG, index, size))
 
 

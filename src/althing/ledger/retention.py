@@ -13,7 +13,7 @@ from althing.ledger.state.backend import Snapshot
 from althing.protocol.codec import decode
 from althing.protocol.receipt import Receipt
 
-__all__ = ["KEEP_RECEIPTS_MIN_S", "OUTCOMES", "Side", "receipts_from", "sweep"]
+__all__ = ["KEEP_RECEIPTS_MIN_S", "OUTCOMES", "Side", "begun_at", "receipts_from", "sweep"]
 
 OUTCOMES: Final = "outcomes"  # height → CBOR [time in ns, block hash, [[receipt, …] of each bundle, …]]
 _RETENTION: Final = "retention"
@@ -27,6 +27,11 @@ def receipts_from(snapshot: Snapshot) -> int:
     """The height below which receipts are no longer kept; 0 while all are."""
     data = snapshot.get(_RETENTION, _FLOOR)
     return 0 if data is None else int.from_bytes(data, "big")
+
+
+def begun_at(height: int) -> Side:
+    """For a store that begins with the state after `height`: receipts are kept from the next block on."""
+    return {_RETENTION: {_FLOOR: (height + 1).to_bytes(8, "big")}}
 
 
 def sweep(snapshot: Snapshot, *, oldest_bucket: int, keep_from_ns: int | None, rows_max: int) -> Side:

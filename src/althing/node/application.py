@@ -11,7 +11,6 @@ from althing import __version__
 from althing.consensus.abci import (
     ApplyChunkRequest,
     ApplyChunkResponse,
-    ApplyChunkResult,
     CheckTxKind,
     CheckTxRequest,
     CheckTxResponse,
@@ -29,7 +28,6 @@ from althing.consensus.abci import (
     LoadChunkResponse,
     OfferSnapshotRequest,
     OfferSnapshotResponse,
-    OfferSnapshotResult,
     PrepareProposalRequest,
     PrepareProposalResponse,
     ProcessProposalRequest,
@@ -43,6 +41,7 @@ from althing.consensus.abci import (
 )
 from althing.ledger.app import FinalizedBlock, Ledger
 from althing.ledger.query import LedgerView
+from althing.node.snapshots import Restoring, SnapshotStore
 from althing.protocol.block import ConsensusParams
 from althing.protocol.codec import encode
 from althing.protocol.errors import AlthingError, StateError, UnavailableError
@@ -78,6 +77,9 @@ class LedgerApplication:
         self._last: CommittedContent | None = None
         self.commit_took: Callable[[float], None] | None = None  # told the seconds of each durable write
         self._params = ConsensusParams()
+        self.snapshots: SnapshotStore | None = None  # own ones, for nodes that join
+        self.after_commit: Callable[[int], None] | None = None  # told the height of each commit, on its thread
+        self._restoring = Restoring(ledger)
 
     # --- handshake ------------------------------------------------------------------------------------------------
 
@@ -159,8 +161,11 @@ class LedgerApplication:
             raise UnavailableError(exc.code, exc.message, hint=exc.hint, retry_after_s=5) from exc
         if self.commit_took is not None:
             self.commit_took(time.perf_counter() - began)
-        if self.committed is not None and self._last is not None:
-            self.committed(self._last)
+        if self._last is not None:
+            if self.after_commit is not None:
+                self.after_commit(self._last.height)
+            if self.committed is not None:
+                self.committed(self._last)
         return CommitResponse()
 
     # --- queries --------------------------------------------------------------------------------------------------
@@ -183,16 +188,18 @@ class LedgerApplication:
             )
         return QueryResponse(key=request.data, value=answer.value or b"", height=view.version, proof_ops=operators)
 
-    # --- snapshots (a single embedded node neither offers nor takes any) -------------------------------------------
+    # --- snapshots ------------------------------------------------------------------------------------------------
 
     def list_snapshots(self) -> tuple[Snapshot, ...]:
-        return ()
+        return () if self.snapshots is None else self.snapshots.held
 
-    def offer_snapshot(self, _request: OfferSnapshotRequest, /) -> OfferSnapshotResponse:
-        return OfferSnapshotResponse(OfferSnapshotResult.REJECT)
+    def offer_snapshot(self, request: OfferSnapshotRequest, /) -> OfferSnapshotResponse:
+        return OfferSnapshotResponse(self._restoring.offer(request))
 
-    def load_chunk(self, _request: LoadChunkRequest, /) -> LoadChunkResponse:
-        return LoadChunkResponse(b"")
+    def load_chunk(self, request: LoadChunkRequest, /) -> LoadChunkResponse:
+        if self.snapshots is None:
+            return LoadChunkResponse(b"")
+        return LoadChunkResponse(self.snapshots.chunk(request.height, request.format, request.chunk))
 
-    def apply_chunk(self, _request: ApplyChunkRequest, /) -> ApplyChunkResponse:
-        return ApplyChunkResponse(ApplyChunkResult.ABORT)
+    def apply_chunk(self, request: ApplyChunkRequest, /) -> ApplyChunkResponse:
+        return self._restoring.apply(request)

@@ -10,7 +10,15 @@ from typing import Final
 
 from althing.service.settings import read_settings, table_of, with_environment
 
-__all__ = ["ENVIRONMENT_PREFIX", "ApiConfig", "CometConfig", "NodeConfig", "SoloConfig", "read_config"]
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "ApiConfig",
+    "CometConfig",
+    "NodeConfig",
+    "SnapshotConfig",
+    "SoloConfig",
+    "read_config",
+]
 
 ENVIRONMENT_PREFIX: Final = "ALTHING_NODE"
 
@@ -72,6 +80,18 @@ class CometConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotConfig:
+    """State-sync snapshots that this node makes for those that join."""
+
+    every_blocks: int = 1000  # of each height that is a multiple; alike on all nodes, so that several give one; 0: none
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.every_blocks <= 10_000_000, "snapshots.every_blocks is 0 (none) to 10000000"
+        assert 1 <= self.keep <= 100, "snapshots.keep is 1 to 100"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """All settings; every one has a default."""
 
@@ -84,6 +104,7 @@ class NodeConfig:
     api: ApiConfig = field(default_factory=ApiConfig)
     solo: SoloConfig = field(default_factory=SoloConfig)
     cometbft: CometConfig = field(default_factory=CometConfig)
+    snapshots: SnapshotConfig = field(default_factory=SnapshotConfig)  # with the engine cometbft
 
     def __post_init__(self) -> None:
         assert 2 <= self.keep_versions <= 10_000_000, "keep_versions is 2 to 10000000"

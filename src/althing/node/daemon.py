@@ -23,7 +23,7 @@ from althing.consensus.engine import Clock, Engine, EngineError, Genesis
 from althing.consensus.registry import make_engine
 from althing.node.api.app import build_app, guarded
 from althing.node.api.context import Api
-from althing.node.config import ApiConfig, NodeConfig, read_config
+from althing.node.config import ApiConfig, NodeConfig, SnapshotConfig, read_config
 from althing.node.home import Home
 from althing.node.indexer import Indexer
 from althing.node.metrics import NodeMetrics
@@ -51,6 +51,7 @@ def open_node(
     keep_versions: int = 1000,
     verify_processes: int = 0,
     keep_receipts_days: int = 0,
+    snapshots: SnapshotConfig | None = None,
     clock: Clock = time.time_ns,
 ) -> Node:
     """A node of a home with an engine by name; `settings` are the engine's own. Not started."""
@@ -72,6 +73,7 @@ def open_node(
         keep_versions=keep_versions,
         verify_processes=verify_processes,
         keep_receipts_days=keep_receipts_days,
+        snapshots=snapshots if engine == "cometbft" else None,  # nobody joins the embedded engine
         clock=clock,
     )
 
@@ -132,6 +134,7 @@ class NodeProcess:
             keep_versions=config.keep_versions,
             verify_processes=config.verify_processes,
             keep_receipts_days=config.keep_receipts_days,
+            snapshots=config.snapshots,
             clock=self._clock,
         )
         await life.start("node", None, node.stop)

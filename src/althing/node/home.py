@@ -82,6 +82,10 @@ class Home:
         return self.path / "node" / "blocks"
 
     @property
+    def snapshots_dir(self) -> Path:
+        return self.path / "node" / "snapshots"
+
+    @property
     def node_key_file(self) -> Path:
         return self.path / "node" / "node_key.json"
 

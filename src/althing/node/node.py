@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,11 @@ from althing.consensus.engine import Clock, Engine, EngineStatus, Genesis, Phase
 from althing.ledger.app import Ledger
 from althing.ledger.query import LedgerView
 from althing.node.application import CommittedContent, LedgerApplication
+from althing.node.config import SnapshotConfig
 from althing.node.eventlog import EventLog
 from althing.node.home import Home, write_json
 from althing.node.proofs import ProofBuilder
+from althing.node.snapshots import SnapshotMaker, SnapshotStore
 from althing.node.sources import ArchiveLeaves, ChainAnchors
 from althing.node.submission import Submission
 from althing.protocol.address import address_of_key
@@ -42,6 +45,7 @@ class Node:
         keep_versions: int = 1000,
         verify_processes: int = 0,
         keep_receipts_days: int = 0,
+        snapshots: SnapshotConfig | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.home = home
@@ -61,6 +65,11 @@ class Node:
         self.key = home.node_key()
         self.address = address_of_key(self.key.suite, self.key.public)
         self.application = LedgerApplication(self.ledger, clock)
+        self._snapshots: SnapshotMaker | None = None
+        if snapshots is not None and snapshots.every_blocks:
+            store = self.application.snapshots = SnapshotStore(home.snapshots_dir)
+            maker = SnapshotMaker(self.ledger, store, every=snapshots.every_blocks, keep=snapshots.keep)
+            self._snapshots, self.application.after_commit = maker, maker.committed
         self.submission = Submission(
             self.ledger, self.engine, self.key, self.address, clock, processes=verify_processes
         )
@@ -98,6 +107,8 @@ class Node:
         if self._started:
             await self.submission.stop()
         await self.engine.stop()
+        if self._snapshots is not None:
+            await asyncio.to_thread(self._snapshots.stop)
         self.archive.close()
         self.backend.close()
 

@@ -10,7 +10,7 @@ from althing.ledger.runtime.overlay import State
 from althing.protocol.errors import StateError
 from althing.protocol.merkle import Frontier, leaf_hash, log_path
 
-__all__ = ["LOG_ENTRIES", "LOG_NODES", "append", "entry", "path"]
+__all__ = ["LOG_ENTRIES", "LOG_NODES", "append", "entry", "node_key", "path", "peaks"]
 
 LOG_NODES = "log_nodes"
 LOG_ENTRIES = "log_entries"
@@ -18,12 +18,12 @@ LOG_ENTRIES = "log_entries"
 
 def append(state: State, log: bytes, size: int, root: bytes, data: bytes) -> tuple[int, bytes]:
     """Add an entry to `log` of `size` and `root`; its new size and root."""
-    frontier = Frontier(size, _peaks(state, log, size))
+    frontier = Frontier(size, tuple(_node(state, log, level, index) for level, index in peaks(size)))
     if size and frontier.root != root:
         raise StateError("state.log_damaged", "a log's nodes do not have the root that the state names", hint="restore")
     frontier, made = frontier.append(leaf_hash(data))
     for level, index, value in made:
-        state.side_put(LOG_NODES, _node_key(log, level, index), value)
+        state.side_put(LOG_NODES, node_key(log, level, index), value)
     state.side_put(LOG_ENTRIES, log + size.to_bytes(8, "big"), data)
     return frontier.size, frontier.root
 
@@ -38,22 +38,24 @@ def path(state: State, log: bytes, index: int, size: int) -> list[bytes]:
     return log_path(index, size, lambda level, node: _node(state, log, level, node))
 
 
-def _peaks(state: State, log: bytes, size: int) -> tuple[bytes, ...]:
-    peaks = []
+def peaks(size: int) -> list[tuple[int, int]]:
+    """Level and index of the nodes that a log of this size goes on from, largest first."""
+    found = []
     start = 0
     for level in range(size.bit_length() - 1, -1, -1):
         if size >> level & 1:
-            peaks.append(_node(state, log, level, start >> level))
+            found.append((level, start >> level))
             start += 1 << level
-    return tuple(peaks)
+    return found
 
 
 def _node(state: State, log: bytes, level: int, index: int) -> bytes:
-    value = state.side_get(LOG_NODES, _node_key(log, level, index))
+    value = state.side_get(LOG_NODES, node_key(log, level, index))
     if value is None:
         raise StateError("state.log_damaged", "a log's node is missing from this node's store", hint="restore a backup")
     return value
 
 
-def _node_key(log: bytes, level: int, index: int) -> bytes:
+def node_key(log: bytes, level: int, index: int) -> bytes:
+    """Key of a node in the side table `LOG_NODES`."""
     return log + bytes((level,)) + index.to_bytes(8, "big")

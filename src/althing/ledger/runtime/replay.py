@@ -7,6 +7,7 @@ passed is dropped. Contents lie in side tables: `executed_ids` has the ids of ea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final
@@ -19,15 +20,19 @@ __all__ = [
     "BUCKET_S",
     "EXECUTED",
     "EXECUTED_IDS",
+    "ID_BYTES",
     "LIFETIME_BUCKETS",
     "Bucket",
     "Location",
     "Replay",
     "Window",
+    "buckets",
+    "chained",
     "oldest_bucket",
 ]
 
 BUCKET_S: Final = 60
+ID_BYTES: Final = 32
 LIFETIME_BUCKETS: Final = 86_400 // BUCKET_S + 2  # the greatest tx_lifetime_max_s, and a part of a bucket at each end
 EXECUTED: Final = "executed"
 _LOCATION: Final = Struct(">QII")
@@ -69,6 +74,19 @@ _BUCKETS: Final = Table("runtime/executed/", Bucket)
 _WINDOW: Final = Table("runtime/executed_window", Window)
 
 
+def buckets(state: State) -> Iterator[tuple[int, Bucket]]:
+    """The digests in the state, by bucket number."""
+    for own, bucket in _BUCKETS.scan(state):
+        yield int.from_bytes(own, "big"), bucket
+
+
+def chained(digest: bytes, ids: bytes) -> bytes:
+    """A bucket's digest after further ids, joined in order of execution."""
+    for start in range(0, len(ids), ID_BYTES):
+        digest = sha256(digest + ids[start : start + ID_BYTES])
+    return digest
+
+
 def oldest_bucket(state: State) -> int:
     """Buckets before this one have no digest in the state."""
     window = _WINDOW.get(state, b"")
@@ -95,11 +113,10 @@ class Replay:
         for number in sorted(self._pending):
             own = number.to_bytes(8, "big")
             bucket = _BUCKETS.get(self._state, own) or Bucket(0, bytes(32))
-            digest = bucket.digest
-            for tx_id in self._pending[number]:
-                digest = sha256(digest + tx_id)
-            _BUCKETS.put(self._state, own, Bucket(bucket.count + len(self._pending[number]), digest))
-            self._state.side_put(EXECUTED_IDS, own + height.to_bytes(8, "big"), b"".join(self._pending[number]))
+            ids = b"".join(self._pending[number])
+            grown = Bucket(bucket.count + len(self._pending[number]), chained(bucket.digest, ids))
+            _BUCKETS.put(self._state, own, grown)
+            self._state.side_put(EXECUTED_IDS, own + height.to_bytes(8, "big"), ids)
         live = time_s // BUCKET_S
         window = _WINDOW.get(self._state, b"")
         if window is None:
