@@ -18,7 +18,7 @@ from althing.ledger.runtime import headers, replay
 from althing.ledger.runtime.overlay import Table
 from althing.protocol.batch import Leaf
 from althing.protocol.catalog import MESSAGE_TYPES
-from althing.protocol.messages import devices, governance, identity, streams
+from althing.protocol.messages import devices, governance, identity, proposals, streams
 from althing.protocol.proof import HeaderHistory, Proof, SignedHeaderPart
 from althing.protocol.receipt import Receipt
 from althing.protocol.record import Record
@@ -26,7 +26,18 @@ from althing.protocol.record import Record
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "docs" / "spec"
 PAGES = sorted(SPEC.glob("*.md"))
-MODULES = (governance, identity, devices, streams, governance_state, identity_state, streams_state, headers, replay)
+MODULES = (
+    governance,
+    proposals,
+    identity,
+    devices,
+    streams,
+    governance_state,
+    identity_state,
+    streams_state,
+    headers,
+    replay,
+)
 
 # Pages whose examples come from golden vectors, all of them.
 WITH_EXAMPLES = ("addresses", "batches", "cose", "encoding", "genesis", "proof", "signatures", "transactions")

@@ -32,6 +32,7 @@ from althing.ledger.quota import Quotas
 from althing.ledger.retention import KEEP_RECEIPTS_MIN_S, OUTCOMES, Side, receipts_from, sweep
 from althing.ledger.runtime.context import BlockContext
 from althing.ledger.runtime.errors import NotFoundError, PrunedError, TxError
+from althing.ledger.runtime.misconduct import Misconduct
 from althing.ledger.runtime.overlay import Overlay, RecordCache
 from althing.ledger.runtime.replay import EXECUTED, Replay, oldest_bucket
 from althing.ledger.snapshots.format import Content, chunks_of
@@ -310,12 +311,19 @@ class Ledger:
 
     # --- blocks ---------------------------------------------------------------------------------------------------
 
-    def finalize(self, height: int, time_ns: int, block_hash: bytes, items: tuple[bytes, ...]) -> FinalizedBlock:
+    def finalize(
+        self,
+        height: int,
+        time_ns: int,
+        block_hash: bytes,
+        items: tuple[bytes, ...],
+        misconduct: Sequence[Misconduct] = (),
+    ) -> FinalizedBlock:
         """Execute a decided block and stage its state; nothing is persisted before `commit`. Never fails on content."""
         block = BlockContext(self.genesis.chain_id, self.genesis_hash, height, time_ns, block_hash)
         with pinned(self.store) as view:
             state = self._overlay(view)
-            result = self._executor.execute_block(state, block, items)
+            result = self._executor.execute_block(state, block, items, misconduct)
             writes, side = state.flush()
         if items:
             receipts = [list(bundle.receipts) for bundle in result.bundles]

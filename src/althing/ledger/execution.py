@@ -4,16 +4,18 @@
 
 1. The rules are those in force at this height. An upgrade due at it migrates the modules, or halts a program that does
    not know its rules.
-2. A bundle must be made by an active node whose organisation has quota left, and carry the node's signature; a bad one
+2. Evidence that the block carries is judged by governance.
+3. A bundle must be made by an active node whose organisation has quota left, and carry the node's signature; a bad one
    yields an error result and no receipts.
-3. A transaction that cannot be parsed, is expired, was executed before or is not authorised gets a refusal receipt. Its
+4. A transaction that cannot be parsed, is expired, was executed before or is not authorised gets a refusal receipt. Its
    id stays unused; its bytes, and the gas of any transaction of its size, are charged to the node that bundled it.
-4. Otherwise its payer is charged and its messages run, all or nothing, under its gas limit.
-5. A block that changed or charged something ends by recording the ids, the quotas and its own hash in the header log.
+5. Otherwise its payer is charged and its messages run, all or nothing, under its gas limit.
+6. A block that changed or charged something ends by recording the ids, the quotas and its own hash in the header log.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +27,7 @@ from althing.ledger.runtime import headers
 from althing.ledger.runtime.context import BlockContext, Context
 from althing.ledger.runtime.errors import TxError
 from althing.ledger.runtime.gas import GasMeter, intrinsic
+from althing.ledger.runtime.misconduct import Misconduct
 from althing.ledger.runtime.overlay import Overlay, State
 from althing.ledger.runtime.replay import Location, Replay
 from althing.ledger.txcache import TxCache
@@ -32,7 +35,7 @@ from althing.protocol.bundle import parse_bundle
 from althing.protocol.errors import ProtocolError, RefusedError
 from althing.protocol.hashing import sha256
 from althing.protocol.messages.governance import Genesis, Parameters, Validator
-from althing.protocol.receipt import Receipt, receipts_root
+from althing.protocol.receipt import Event, Receipt, receipts_root
 from althing.protocol.transaction import SignedTransaction
 
 __all__ = [
@@ -69,7 +72,7 @@ class BundleResult:
 
 @dataclass(frozen=True, slots=True)
 class BlockResult:
-    """Outcome of a block: results in the order of its items, validators that changed.
+    """Outcome of a block: results in the order of its items, validators that changed, events of its evidence.
 
     `app_version` is that of the next block's rules where they change, so that the next header can name it.
     """
@@ -78,6 +81,7 @@ class BlockResult:
     validators: tuple[Validator, ...]
     app_version: int | None
     content: bool
+    events: tuple[Event, ...] = ()
 
 
 class Executor:
@@ -88,20 +92,25 @@ class Executor:
         self._transactions = transactions
         self._signatures = signatures
 
-    def execute_block(self, state: Overlay, block: BlockContext, items: tuple[bytes, ...]) -> BlockResult:
+    def execute_block(
+        self, state: Overlay, block: BlockContext, items: tuple[bytes, ...], misconduct: Sequence[Misconduct] = ()
+    ) -> BlockResult:
         rules = self._upgrade(state, block)  # 1
+        ctx = Context(block, state, GasMeter(_UNLIMITED, rules.prices), frozenset())
+        rules.governance.judge(ctx, misconduct)  # 2
+        state.keep()
         run = _Run(self, rules, state, block, rules.governance.parameters(state))
         bundles = tuple(run.bundle(number, item) for number, item in enumerate(items))
         validators = _changed_validators(state)
         content = state.changed or run.quotas.used
-        if content:  # 5
+        if content:  # 6
             run.replay.finish(block.height, block.time_s)
             run.quotas.finish()
             headers.append(state, block.height, block.block_hash)
             state.keep()
         due = UPGRADE.get(state, b"")
         announced = None if due is None or due.height != block.height + 1 else due.app_version
-        return BlockResult(bundles, validators, announced, content)
+        return BlockResult(bundles, validators, announced, content, tuple(ctx.events))
 
     def _upgrade(self, state: Overlay, block: BlockContext) -> Rules:
         rules = rules_at(self._rulebook, state, block.height)
@@ -156,7 +165,7 @@ class _Run:
         return BundleResult(name, 0, "", receipts_root(receipts), gas_wanted, gas_used, tuple(receipts), tuple(tx_ids))
 
     def _transaction(self, data: bytes, location: Location, bundler: bytes) -> tuple[int, Receipt]:
-        # 3
+        # 4
         tx = None
         try:
             tx = self._transactions.parse(data, self._block.genesis_hash, self._rules.types)
@@ -165,7 +174,7 @@ class _Run:
             tx_id, signatures = (sha256(data), 0) if tx is None else (tx.id, len(tx.signatures))
             self.quotas.charge(bundler, len(data), intrinsic(len(data), signatures, self._rules.prices))
             return 0, Receipt(1, tx_id, _receipt_code(exc.code), 0, ())
-        # 4
+        # 5
         body = tx.transaction
         meter = GasMeter(body.gas_limit, self._rules.prices)
         ctx = Context(self._block, self._state, meter, frozenset(body.signers))

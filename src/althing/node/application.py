@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+import structlog
+
 from althing import __version__
 from althing.consensus.abci import (
     ApplyChunkRequest,
@@ -15,6 +17,8 @@ from althing.consensus.abci import (
     CheckTxRequest,
     CheckTxResponse,
     CommitResponse,
+    Event,
+    EventAttribute,
     ExecTxResult,
     ExtendVoteRequest,
     ExtendVoteResponse,
@@ -41,11 +45,13 @@ from althing.consensus.abci import (
 )
 from althing.ledger.app import FinalizedBlock, Ledger
 from althing.ledger.query import LedgerView
+from althing.ledger.runtime.misconduct import Misconduct
 from althing.node.snapshots import Restoring, SnapshotStore
 from althing.protocol.block import ConsensusParams
 from althing.protocol.codec import encode
 from althing.protocol.errors import AlthingError, StateError, UnavailableError
 from althing.protocol.genesis import genesis_of_app_state
+from althing.protocol.receipt import Event as LedgerEvent
 from althing.protocol.stateproof import proof_to_cbor_obj
 
 __all__ = ["CommittedContent", "LedgerApplication"]
@@ -53,6 +59,12 @@ __all__ = ["CommittedContent", "LedgerApplication"]
 PROOF_OP_ICS23: Final = "ics23:althing"
 PROOF_OP_COMPACT: Final = "althing:state/1"
 CODE_REFUSED: Final = 1
+
+_log = structlog.get_logger("althing.node")
+
+
+def _texts(event: LedgerEvent) -> list[str]:
+    return [value.hex() if isinstance(value, bytes) else str(value) for value in event.values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,18 @@ class LedgerApplication:
             raise StateError(
                 "state.foreign_chain", "the engine's genesis is not the ledger's", hint="use one genesis file for both"
             )
+        limits = ConsensusParams()
+        params = request.consensus_params
+        if (
+            params.evidence_age_blocks_max > limits.evidence_age_blocks_max
+            or params.evidence_age_ns_max > limits.evidence_age_ns_max
+        ):
+            # Old keys are kept for twice this age (docs/spec/messages.md, "Validators"): later evidence would find nobody.
+            raise StateError(
+                "state.evidence_age",
+                "the engine would take evidence that is older than the rules know",
+                hint="keep max_age_num_blocks ≤ 100,000 and max_age_duration ≤ 48 h",
+            )
         app_hash, validators = self._ledger.init_chain()
         updates = tuple(ValidatorUpdate(validator.public, validator.power) for validator in validators)
         self._params = replace(request.consensus_params, app_version=genesis.app_version)
@@ -129,7 +153,11 @@ class LedgerApplication:
         return VerifyVoteExtensionResponse(not request.vote_extension)
 
     def finalize_block(self, request: FinalizeBlockRequest, /) -> FinalizeBlockResponse:
-        done = self._ledger.finalize(request.height, request.time.ns, request.hash, request.txs)
+        misconduct = tuple(Misconduct(int(one.kind), one.address, one.height) for one in request.misbehavior)
+        done = self._ledger.finalize(request.height, request.time.ns, request.hash, request.txs, misconduct)
+        for event in done.result.events:
+            # Blocks have no receipts of their own: an operator reads of evidence here, its outcome is in the state.
+            _log.warning("evidence judged", height=request.height, judgement=event.name, of=_texts(event))
         self._last = CommittedContent(request.height, request.time.ns, request.hash, done)
         result = done.result
         params = None
@@ -149,6 +177,10 @@ class LedgerApplication:
             app_hash=done.app_hash,
             validator_updates=tuple(ValidatorUpdate(v.public, v.power) for v in result.validators),
             consensus_param_updates=params,
+            events=tuple(
+                Event(event.name, tuple(EventAttribute(str(i), v) for i, v in enumerate(_texts(event))))
+                for event in result.events
+            ),
         )
 
     def commit(self) -> CommitResponse:

@@ -80,7 +80,9 @@ MEANINGS: Final[dict[str, Meaning]] = {
         "fewer governors than must sign would remain, or so many could not sign one transaction"
     ),
     "governance.crossed": Meaning("the parameters have changed since", "read them again"),
-    "governance.validator": Meaning("there is no such validator; in genesis: it is of an unknown organisation"),
+    "governance.validator": Meaning(
+        "there is no such validator, or the new key is one's already; in genesis: it is of an unknown organisation"
+    ),
     "governance.last_validator": Meaning("the last validator cannot be removed", "add another one first"),
     "governance.quota": Meaning(
         "a governor would have no quota left for a decision", "at least 16,384 bytes and 1,000,000 gas"
@@ -94,6 +96,24 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "governance.validators": Meaning("there are 100 validators", "remove one first"),
     "governance.node": Meaning("a node of genesis names an unknown organisation"),
     "governance.upgrade": Meaning("no upgrade is scheduled, the notice is too short, or the rules are not newer"),
+    "governance.validator_power": Meaning(
+        "of four validators or more, one would be raised to a third of the power",
+        "raise the others first, or in smaller steps",
+    ),
+    "governance.validator_barred": Meaning("evidence convicts this validator's key", "make a new key"),
+    "governance.departures": Meaning(
+        "200 validators' keys have left within the age of evidence", "wait until the oldest is forgotten"
+    ),
+    "governance.expires": Meaning("a proposal expires in the past, or more than 90 days ahead", "choose another time"),
+    "governance.proposal_size": Meaning("a proposal's messages have more than 8,192 bytes", "make two proposals"),
+    "governance.proposals": Meaning(
+        "an organisation has 4 open proposals, or there are 64", "withdraw one, or wait until one expires"
+    ),
+    "governance.message": Meaning(
+        "a proposed message is not a decision of these rules", "propose governance messages only"
+    ),
+    "governance.proposal": Meaning("there is no such open proposal", "`althing gov list` shows those there are"),
+    "governance.content": Meaning("the vote is for another content", "read the proposal again"),
     "identity.exists": Meaning("there is an account at this address", "`althing account show`, or use another key"),
     "identity.unknown": Meaning("there is no account at this address", "create it first"),
     "identity.kind": Meaning("this is not for this kind of account", "organisations: governance; devices: `devices.*`"),
@@ -104,6 +124,7 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "identity.revoked_key": Meaning(
         "the key was compromised in this account before", "make a new key: `althing key new`"
     ),
+    "identity.barred": Meaning("the governors have suspended this node", "they must wake it"),
     "identity.attributes": Meaning("the account would have more than 256 registers", "remove some"),
     "identity.unknown_key": Meaning("the key to end is not in the record"),
     "identity.valid_from": Meaning("a key cannot become valid in the past"),

@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from althing.ledger.app import FinalizedBlock, Ledger
 from althing.ledger.assembly import Rulebook
+from althing.ledger.runtime.misconduct import Misconduct
 from althing.ledger.state.backend import Backend
 from althing.protocol.bundle import make_bundle
 from althing.protocol.catalog import MessageBody
@@ -116,6 +117,7 @@ class LedgerHarness:
         self.time_s = GENESIS_TIME
         self.height = 0
         self._nonce = 0
+        self.misconduct: tuple[Misconduct, ...] = ()  # that blocks carry from now on
         self.blocks: list[FinalizedBlock] = []
         create = CreateAccount(self.admin.address, AccountKind.GATEWAY, "gw-1", (), 1, (self.gateway.public,))
         assert self.run([self.admin, self.gateway], create).ok
@@ -176,7 +178,7 @@ class LedgerHarness:
     def finalize(self, items: tuple[bytes, ...]) -> FinalizedBlock:
         """Execute `items` as block `height` at `time_s` without committing."""
         block_hash = sha256(b"block" + self.height.to_bytes(8, "big")).digest()
-        return self.ledger.finalize(self.height, self.time_s * 1_000_000_000, block_hash, items)
+        return self.ledger.finalize(self.height, self.time_s * 1_000_000_000, block_hash, items, self.misconduct)
 
     def run(self, actors: Actor | list[Actor], *messages: MessageBody) -> Receipt:
         """One transaction in a block of its own."""

@@ -14,15 +14,19 @@ from typing import Any
 from althing.ledger.app import FinalizedBlock, Ledger
 from althing.ledger.state.backend import Backend
 from althing.protocol.address import key_id
+from althing.protocol.catalog import body_to_item
+from althing.protocol.codec import encode
 from althing.protocol.errors import AlthingError
 from althing.protocol.mapping import Field, Mapping, TimeField
 from althing.protocol.messages.devices import BindGateway, DeviceState, RegisterDevice, SetDeviceState, SetMetadata
 from althing.protocol.messages.governance import (
+    AdmitNode,
     AdmitOrganisation,
     Genesis,
     GenesisOrganisation,
     Parameters,
     Quota,
+    RotateValidator,
     ScheduleUpgrade,
     SetOrganisation,
     SetParameters,
@@ -39,6 +43,7 @@ from althing.protocol.messages.identity import (
     SetAccountStatus,
     SetAttribute,
 )
+from althing.protocol.messages.proposals import Propose, Vote, Withdraw, proposal_content
 from althing.protocol.messages.streams import Anchor, AnchorEntry, DefineStream, HandOver, UpdateStream
 from althing.protocol.schema import Quantity, StreamSchema
 from althing.protocol.signatures import Suite
@@ -152,6 +157,23 @@ def make() -> dict[str, Any]:
         one([acme, bolt], SetValidator(Validator(seeded_key("v2").public, 0, bolt.address))),
         one([acme, bolt], ScheduleUpgrade(Upgrade(100, 2, "later"))),
     )
+    raw = tuple(
+        encode(body_to_item(message))
+        for message in (
+            AdmitNode(acme.address, "node-2", Actor.seeded("node 2").public),
+            RotateValidator(seeded_key("validator").public, seeded_key("v5").public),
+        )
+    )
+    propose = Propose(acme.address, "a second node, a new key", chain.time_s + 500, raw)
+    content = proposal_content(0, acme.address, propose.title, propose.expires, raw)
+    chain.block(
+        one(acme, propose),
+        one(bolt, Vote(bolt.address, 0, bytes(32), True)),
+        one(bolt, Vote(bolt.address, 0, content, True)),
+        one(bolt, Propose(bolt.address, "to be withdrawn", chain.time_s + 500, raw[:1])),
+        one(acme, Vote(acme.address, 1, bytes(32), True)),
+    )
+    chain.block(one(bolt, Withdraw(1)))
     broken = bytearray(one(acme, SetAttribute(acme.address, "a", "b")))
     broken[-1] ^= 1
     bundle = chain.bundle(

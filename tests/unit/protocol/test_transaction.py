@@ -21,7 +21,7 @@ from althing.protocol.genesis import app_state_of, genesis_hash, genesis_of_app_
 from althing.protocol.limits import BUNDLE_TXS_MAX, INT_MAX, TX_BYTES_MAX, TX_MESSAGES_MAX, TX_SIGNERS_MAX
 from althing.protocol.mapping import Field, Mapping, TimeField
 from althing.protocol.merkle import leaf_hash, root_of
-from althing.protocol.messages import devices, governance, identity, streams
+from althing.protocol.messages import devices, governance, identity, proposals, streams
 from althing.protocol.receipt import Event, Receipt, receipts_root
 from althing.protocol.schema import Quantity, StreamSchema
 from althing.protocol.signatures import Suite, verify
@@ -64,6 +64,13 @@ MESSAGES = [
     governance.SetValidator(governance.Validator(HASH, 0, ADDRESS)),
     governance.ScheduleUpgrade(governance.Upgrade(10, 2, "2.0")),
     governance.ScheduleUpgrade(None),
+    governance.ExpelOrganisation(ADDRESS),
+    governance.AdmitNode(ADDRESS, "node-2", KEY),
+    governance.SetNode(ADDRESS, identity.AccountStatus.SUSPENDED),
+    governance.RotateValidator(HASH, bytes(range(32))),
+    proposals.Propose(ADDRESS, "a title", 1_700_000_000, (b"\x80",)),
+    proposals.Vote(ADDRESS, 0, HASH, True),
+    proposals.Withdraw(0),
 ]
 NOTE = MESSAGES[3]
 
@@ -92,7 +99,8 @@ def test_every_message_type_is_tried_here() -> None:
     assert {type(message) for message in MESSAGES} == set(MESSAGE_TYPES.values())
     for name, body in MESSAGE_TYPES.items():
         assert name == body.TYPE
-        assert name.split(".")[0] == body.__module__.rsplit(".", 1)[1]
+        file = body.__module__.rsplit(".", 1)[1]
+        assert name.split(".")[0] == ("governance" if file == "proposals" else file)
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: m.TYPE)

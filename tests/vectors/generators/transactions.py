@@ -11,11 +11,15 @@ from althing.protocol.catalog import MessageBody
 from althing.protocol.codec import Item, decode, encode
 from althing.protocol.messages.devices import BindGateway, DeviceState, RegisterDevice, SetDeviceState, SetMetadata
 from althing.protocol.messages.governance import (
+    AdmitNode,
     AdmitOrganisation,
+    ExpelOrganisation,
     GenesisOrganisation,
     Parameters,
     Quota,
+    RotateValidator,
     ScheduleUpgrade,
+    SetNode,
     SetOrganisation,
     SetParameters,
     SetValidator,
@@ -32,6 +36,7 @@ from althing.protocol.messages.identity import (
     SetAccountStatus,
     SetAttribute,
 )
+from althing.protocol.messages.proposals import Propose, Vote, Withdraw, proposal_content
 from althing.protocol.messages.streams import Anchor, AnchorEntry, DefineStream, HandOver, UpdateStream
 from althing.protocol.reading import Kind
 from althing.protocol.schema import Quantity, StreamSchema
@@ -46,6 +51,9 @@ ADDRESS, OTHER = address_of_key(ADMIN.suite, ADMIN.public), address_of_key(SECON
 KEY, KEY2 = Key(ADMIN.suite, ADMIN.public), Key(SECOND.suite, SECOND.public)
 SCHEMA = StreamSchema((Quantity("temperature", "Cel", Kind.NUMBER),), content_type="application/senml+json")
 PARAMETERS = Parameters(1, 1, 600, 60, 0, 10_000_000_000, 1024 * 1024)
+
+EXPEL = ExpelOrganisation(OTHER)
+PROPOSED = tuple(encode([message.TYPE, message.to_item()]) for message in (EXPEL, ScheduleUpgrade(None)))
 
 MESSAGES: tuple[MessageBody, ...] = (
     AdmitOrganisation(GenesisOrganisation("acme", True, 1, (KEY,), Quota(10**9, 10**12))),
@@ -67,6 +75,13 @@ MESSAGES: tuple[MessageBody, ...] = (
     Anchor(
         OTHER, 7, sha256(b"root").digest(), 5, (AnchorEntry(0, 100, 3), AnchorEntry(4, 0, 2)), ("s3://b/segment-1",)
     ),
+    EXPEL,
+    AdmitNode(ADDRESS, "node-2", KEY2),
+    SetNode(OTHER, AccountStatus.CLOSED),
+    RotateValidator(ADMIN.public, bytes(range(32))),
+    Propose(ADDRESS, "let dune go", 1_700_086_400, PROPOSED),
+    Vote(OTHER, 3, proposal_content(3, ADDRESS, "let dune go", 1_700_086_400, PROPOSED), True),
+    Withdraw(3),
 )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from althing.protocol.limits import ACCOUNT_KEYS_MAX, TX_BYTES_MAX
-from althing.protocol.messages.identity import KEY, Key
+from althing.protocol.messages.identity import KEY, STATUS, AccountStatus, Key
 from althing.protocol.record import (
     ADDRESS,
     BOOL,
@@ -29,7 +29,9 @@ __all__ = [
     "MESSAGES",
     "ORGANISATIONS_MAX",
     "VALIDATORS_MAX",
+    "AdmitNode",
     "AdmitOrganisation",
+    "ExpelOrganisation",
     "Genesis",
     "GenesisNode",
     "GenesisOrganisation",
@@ -38,7 +40,9 @@ __all__ = [
     "Parameters",
     "Quota",
     "QuotaUse",
+    "RotateValidator",
     "ScheduleUpgrade",
+    "SetNode",
     "SetOrganisation",
     "SetParameters",
     "SetValidator",
@@ -206,4 +210,51 @@ class ScheduleUpgrade(Record):
     upgrade: Upgrade | None = of(optional(record(Upgrade)))
 
 
-MESSAGES: Final = (AdmitOrganisation, SetOrganisation, SetParameters, SetValidator, ScheduleUpgrade)
+@dataclass(frozen=True, slots=True)
+class ExpelOrganisation(Record):
+    """Governors end a membership for good, with its validators and open proposals. Name and account stay taken."""
+
+    TYPE: ClassVar[str] = "governance.expel_organisation"
+    organisation: bytes = of(ADDRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitNode(Record):
+    """Governors admit a node of a member's: an account of kind node, made without the member's own signature."""
+
+    TYPE: ClassVar[str] = "governance.admit_node"
+    organisation: bytes = of(ADDRESS)
+    name: str = of(NAME)
+    key: Key = of(KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class SetNode(Record):
+    """Governors suspend a node, readmit it, or expel it (closed). What they suspend its organisation cannot wake."""
+
+    TYPE: ClassVar[str] = "governance.set_node"
+    node: bytes = of(ADDRESS)
+    status: AccountStatus = of(STATUS)
+
+
+@dataclass(frozen=True, slots=True)
+class RotateValidator(Record):
+    """Governors replace a validator's key; power and organisation stay, and evidence of the old key finds the new one."""
+
+    TYPE: ClassVar[str] = "governance.rotate_validator"
+    public: bytes = of(blob(32, 32))
+    successor: bytes = of(blob(32, 32))
+
+
+MESSAGES: Final = (
+    AdmitOrganisation,
+    SetOrganisation,
+    SetParameters,
+    SetValidator,
+    ScheduleUpgrade,
+    ExpelOrganisation,
+    AdmitNode,
+    SetNode,
+    RotateValidator,
+)
+"""All of them are decisions: governors sign them together, or vote on a proposal that lists them."""

@@ -28,6 +28,7 @@ from althing.protocol.signatures import Suite, check_public_key
 __all__ = [
     "KEY",
     "MESSAGES",
+    "STATUS",
     "Account",
     "AccountKind",
     "AccountStatus",

@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from althing.ledger.modules.governance.needs import Accounts
+from althing.ledger.modules.governance.proposals import Proposals
 from althing.ledger.modules.governance.state import (
+    BARRED,
     CHAIN,
     NAMES,
     ORGANISATIONS,
     PARAMETERS,
     UPGRADE,
-    VALIDATORS,
     VERSIONS,
+    Barred,
     Chain,
     Owner,
 )
+from althing.ledger.modules.governance.validators import ValidatorGuard
 from althing.ledger.runtime.context import Context
 from althing.ledger.runtime.errors import ModuleError
+from althing.ledger.runtime.misconduct import Misconduct
 from althing.ledger.runtime.module import Handler, Migration
 from althing.ledger.runtime.overlay import State
 from althing.protocol.hashing import sha256
 from althing.protocol.limits import TX_SIGNATURES_MAX, TX_SIGNERS_MAX
 from althing.protocol.messages.governance import (
     ORGANISATIONS_MAX,
-    VALIDATORS_MAX,
+    AdmitNode,
     AdmitOrganisation,
+    ExpelOrganisation,
     Genesis,
     GenesisOrganisation,
     Organisation,
     Parameters,
     Quota,
+    RotateValidator,
     ScheduleUpgrade,
+    SetNode,
     SetOrganisation,
     SetParameters,
     SetValidator,
     Upgrade,
     Validator,
 )
-from althing.protocol.messages.identity import AccountKind, Key
+from althing.protocol.messages.identity import AccountKind, AccountStatus, Key
 from althing.protocol.signatures import Suite
 
 __all__ = ["GovernanceModule"]
@@ -53,7 +60,7 @@ UPGRADE_NOTICE_BLOCKS: Final = 2  # validator updates and consensus parameters n
 
 
 class GovernanceModule:
-    """Decisions of the governors: `governors_threshold` of them must sign."""
+    """Decisions of the governors: `governors_threshold` of them sign together, or vote on a proposal."""
 
     name: Final = "governance"
     version: Final = 1
@@ -61,13 +68,21 @@ class GovernanceModule:
     def __init__(self, *, fees: bool = False) -> None:
         self._fees = fees  # whether a fee can be charged
         self.accounts: Accounts  # wired by assembly: identity and governance need each other
-        self.handlers: Mapping[type, Handler] = {
+        decisions: Mapping[type, Handler] = {
             AdmitOrganisation: self._admit,
             SetOrganisation: self._set_organisation,
             SetParameters: self._set_parameters,
             SetValidator: self._set_validator,
             ScheduleUpgrade: self._schedule_upgrade,
+            ExpelOrganisation: self._expel_organisation,
+            AdmitNode: self._admit_node,
+            SetNode: self._set_node,
+            RotateValidator: self._rotate_validator,
         }
+        self._validators = ValidatorGuard(self._check_validator_key)
+        self._proposals = Proposals(decisions)
+        signed = {kind: self._signed(handler) for kind, handler in decisions.items()}
+        self.handlers: Mapping[type, Handler] = {**signed, **self._proposals.handlers}
         self.migrations: Mapping[int, Migration] = {}
 
     def genesis(self, ctx: Context, genesis: Genesis) -> None:
@@ -75,14 +90,13 @@ class GovernanceModule:
         ctx.put(PARAMETERS, b"", genesis.parameters)
         for founder in genesis.organisations:
             self._add(ctx, founder, founder.address)
+        founders = []
         for validator in genesis.validators:
             owner = NAMES.get(ctx.state, validator.organisation.encode("ascii"))
             if owner is None:
                 raise ModuleError("governance.validator", "a genesis validator names an unknown organisation")
-            self.accounts.check_keys(ctx, (Key(Suite.ED25519, validator.public),))
-            if VALIDATORS.get(ctx.state, validator.public) is not None:
-                raise ModuleError("governance.validator", "genesis names a validator twice")
-            ctx.put(VALIDATORS, validator.public, Validator(validator.public, validator.power, owner.organisation))
+            founders.append(Validator(validator.public, validator.power, owner.organisation))
+        self._validators.found(ctx, founders)
         for node in genesis.nodes:
             owner = NAMES.get(ctx.state, node.organisation.encode("ascii"))
             if owner is None:
@@ -116,6 +130,14 @@ class GovernanceModule:
 
     def upgrade(self, state: State) -> Upgrade | None:
         return UPGRADE.get(state, b"")
+
+    def barred(self, ctx: Context, node: bytes) -> bool:
+        """True for a node that the governors have suspended."""
+        return ctx.get(BARRED, node) is not None
+
+    def judge(self, ctx: Context, found: Sequence[Misconduct]) -> None:
+        """Act on a block's evidence."""
+        self._validators.judge(ctx, found)
 
     def require_operable(self, ctx: Context) -> None:
         """Refuse a change that locks the governors out: whatever they decide needs a transaction and a bundle.
@@ -160,6 +182,16 @@ class GovernanceModule:
 
     # --- handlers -------------------------------------------------------------------------------------------------
 
+    def _signed(self, decision: Handler) -> Handler:
+        def decide(ctx: Context, message: object) -> None:
+            self._require_governors(ctx)
+            decision(ctx, message)
+
+        return decide
+
+    def _check_validator_key(self, ctx: Context, public: bytes) -> None:
+        self.accounts.check_keys(ctx, (Key(Suite.ED25519, public),))
+
     def _require_governors(self, ctx: Context) -> None:
         signing = 0
         for signer in sorted(ctx.signers):
@@ -194,7 +226,6 @@ class GovernanceModule:
         ctx.emit("governance.admitted", address, founder.name)
 
     def _admit(self, ctx: Context, message: AdmitOrganisation) -> None:
-        self._require_governors(ctx)
         if sum(1 for _ in ctx.scan(ORGANISATIONS)) >= ORGANISATIONS_MAX:
             raise ModuleError("governance.organisations", f"there are at most {ORGANISATIONS_MAX} organisations")
         founder = message.organisation
@@ -202,7 +233,6 @@ class GovernanceModule:
         self.require_operable(ctx)
 
     def _set_organisation(self, ctx: Context, message: SetOrganisation) -> None:
-        self._require_governors(ctx)
         member = ctx.get(ORGANISATIONS, message.organisation)
         if member is None:
             raise ModuleError("governance.unknown", "there is no such organisation")
@@ -217,7 +247,6 @@ class GovernanceModule:
         ctx.emit("governance.organisation", message.organisation)
 
     def _set_parameters(self, ctx: Context, message: SetParameters) -> None:
-        self._require_governors(ctx)
         if sha256(self.parameters(ctx.state).to_bytes()) != message.replaces:
             raise ModuleError("governance.crossed", "the parameters have changed since", hint="read them again")
         self._check_fees(message.parameters)
@@ -226,27 +255,49 @@ class GovernanceModule:
         ctx.emit("governance.parameters")
 
     def _set_validator(self, ctx: Context, message: SetValidator) -> None:
-        self._require_governors(ctx)
         wanted = message.validator
-        self.accounts.check_keys(ctx, (Key(Suite.ED25519, wanted.public),))
+        self._check_validator_key(ctx, wanted.public)
         if ctx.get(ORGANISATIONS, wanted.organisation) is None:
             raise ModuleError("governance.unknown", "the validator's organisation is not a member")
-        present = ctx.get(VALIDATORS, wanted.public)
-        if wanted.power == 0:
-            if present is None:
-                raise ModuleError("governance.validator", "there is no such validator to remove")
-            # Removing the last one, or an unknown one, halts every node of a distributed engine.
-            if sum(1 for _ in ctx.scan(VALIDATORS)) == 1:
-                raise ModuleError("governance.last_validator", "the last validator cannot be removed")
-            ctx.delete(VALIDATORS, wanted.public)
+        self._validators.set(ctx, wanted)
+
+    def _rotate_validator(self, ctx: Context, message: RotateValidator) -> None:
+        self._validators.rotate(ctx, message.public, message.successor)
+
+    def _expel_organisation(self, ctx: Context, message: ExpelOrganisation) -> None:
+        if ctx.get(ORGANISATIONS, message.organisation) is None:
+            raise ModuleError("governance.unknown", "there is no such organisation")
+        self._validators.remove_of(ctx, message.organisation)
+        self._proposals.drop_of(ctx, message.organisation)
+        # Name and account stay taken: nobody can stand in its place, and its history stays readable.
+        ctx.delete(ORGANISATIONS, message.organisation)
+        self.require_operable(ctx)
+        ctx.emit("governance.expelled", message.organisation)
+
+    def _admit_node(self, ctx: Context, message: AdmitNode) -> None:
+        if ctx.get(ORGANISATIONS, message.organisation) is None:
+            raise ModuleError("governance.unknown", "there is no such organisation")
+        self.accounts.create(
+            ctx,
+            address=self.accounts.new_address(ctx, message.organisation, message.key),
+            kind=AccountKind.NODE,
+            organisation=message.organisation,
+            name=message.name,
+            roles=(),
+            threshold=1,
+            keys=(message.key,),
+        )
+
+    def _set_node(self, ctx: Context, message: SetNode) -> None:
+        if message.status == AccountStatus.ACTIVE:
+            if ctx.get(BARRED, message.node) is not None:
+                ctx.delete(BARRED, message.node)
         else:
-            if present is None and sum(1 for _ in ctx.scan(VALIDATORS)) >= VALIDATORS_MAX:
-                raise ModuleError("governance.validators", f"there are at most {VALIDATORS_MAX} validators")
-            ctx.put(VALIDATORS, wanted.public, wanted)
-        ctx.emit("governance.validator", wanted.public, wanted.power)
+            ctx.put(BARRED, message.node, Barred(ctx.block.time_s))
+        self.accounts.set_node(ctx, message.node, message.status)
+        self.require_operable(ctx)
 
     def _schedule_upgrade(self, ctx: Context, message: ScheduleUpgrade) -> None:
-        self._require_governors(ctx)
         if message.upgrade is None:
             if ctx.get(UPGRADE, b"") is None:
                 raise ModuleError("governance.upgrade", "no upgrade is scheduled")

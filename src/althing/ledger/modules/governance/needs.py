@@ -6,7 +6,7 @@ from typing import Protocol
 
 from althing.ledger.runtime.context import Context
 from althing.ledger.runtime.overlay import State
-from althing.protocol.messages.identity import Account, AccountKind, Key, Role
+from althing.protocol.messages.identity import Account, AccountKind, AccountStatus, Key, Role
 
 __all__ = ["Accounts"]
 
@@ -26,6 +26,10 @@ class Accounts(Protocol):
 
     def check_keys(self, ctx: Context, keys: tuple[Key, ...]) -> None:
         """Refuse weak keys and two of one key id."""
+        ...
+
+    def set_node(self, ctx: Context, address: bytes, status: AccountStatus) -> None:
+        """Set the status of an account of kind node."""
         ...
 
     def create(

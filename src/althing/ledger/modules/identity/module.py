@@ -100,6 +100,15 @@ class IdentityModule:
         ctx.put(ACCOUNTS, address, replace(account, status=status))
         ctx.emit("identity.status", address, int(status))
 
+    def set_node(self, ctx: Context, address: bytes, status: AccountStatus) -> None:
+        """Set the status of a node on behalf of `governance`."""
+        account = self._existing(ctx, address)
+        if account.kind != AccountKind.NODE:
+            raise ModuleError("identity.kind", "the account is not a node's")
+        if account.status == AccountStatus.CLOSED:
+            raise ModuleError("identity.closed", "a closed account stays closed")
+        self._write_status(ctx, address, account, status)
+
     def new_address(self, ctx: Context, owner: bytes, key: Key) -> bytes:
         """Where a new account with this first key stands: at the key's own address only if the key itself signs.
 
@@ -217,13 +226,18 @@ class IdentityModule:
             self._require_self_or_admin(ctx, message.account, account)
         else:
             self.require(ctx, account.organisation, Role.ADMIN)
-        ctx.put(ACCOUNTS, message.account, replace(account, status=message.status))
+        if message.status == AccountStatus.ACTIVE and self._organisations.barred(ctx, message.account):
+            raise ModuleError("identity.barred", "the governors have suspended this node", hint="they must wake it")
+        self._write_status(ctx, message.account, account, message.status)
+        if account.kind == AccountKind.NODE and message.status != AccountStatus.ACTIVE:
+            self._organisations.require_operable(ctx)
+
+    def _write_status(self, ctx: Context, address: bytes, account: Account, status: AccountStatus) -> None:
+        ctx.put(ACCOUNTS, address, replace(account, status=status))
         if account.kind == AccountKind.NODE:
             active = AccountStatus.ACTIVE
-            self._count_nodes(ctx, account.organisation, (message.status == active) - (account.status == active))
-            if message.status != active:
-                self._organisations.require_operable(ctx)
-        ctx.emit("identity.status", message.account, int(message.status))
+            self._count_nodes(ctx, account.organisation, (status == active) - (account.status == active))
+        ctx.emit("identity.status", address, int(status))
 
     def _set_attribute(self, ctx: Context, message: SetAttribute) -> None:
         if message.account not in ctx.signers:

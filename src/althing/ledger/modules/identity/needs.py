@@ -20,3 +20,7 @@ class Organisations(Protocol):
     def require_operable(self, ctx: Context) -> None:
         """Refuse a change after which nobody could decide, or nobody could bundle a decision."""
         ...
+
+    def barred(self, ctx: Context, node: bytes) -> bool:
+        """True for a node that the governors have suspended."""
+        ...
