@@ -18,7 +18,10 @@ import pytest
 from althing.client.light import LightClient, LightOptions
 from althing.client.lightsource import BadSourceError, NoBlockError, RpcSource
 from althing.client.lightstore import Anchor, LightStore
+from althing.consensus.cometbft.address import parse_address
 from althing.consensus.cometbft.binary import find_binary
+from althing.consensus.cometbft.rpc import Rpc
+from althing.consensus.cometbft.rpcforms import block_of
 from althing.light.blocks import LightBlock
 from althing.light.errors import AttackError, InvalidHeaderError
 from althing.protocol.block import (
@@ -227,6 +230,10 @@ def test_an_attack_found_by_a_light_client_gets_into_the_chain(network: Network,
         while True:
             for height in range(max(3, seen - 3), (await witness.light_block(0)).height + 1):
                 if (await witness.light_block(height)).header.evidence_hash != nothing:
+                    # The engine reads such a block whole: its evidence gives the hash that the header names.
+                    rpc = Rpc(parse_address(network.urls[1].replace("http", "tcp")))
+                    assert len(block_of(rpc.call("block", height=str(height))).evidence) == 1
+                    rpc.close()
                     return
             await asyncio.sleep(0.2)
 
