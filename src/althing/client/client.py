@@ -13,8 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-import cbor2
-
 from althing.client.errors import ClientError, LyingNodeError, NodeError
 from althing.client.events import ChainEvent, events_of
 from althing.client.keyfile import load_key
@@ -26,7 +24,7 @@ from althing.client.verifying import check_readings, verify_all
 from althing.light.verifier import Verified
 from althing.protocol.address import address_of_key, format_address, stream_path
 from althing.protocol.catalog import MessageBody
-from althing.protocol.codec import encode
+from althing.protocol.codec import decode, encode
 from althing.protocol.errors import UnavailableError
 from althing.protocol.messages.devices import (
     BindGateway,
@@ -222,7 +220,7 @@ class AsyncClient:
         """A stream's definition and head, proved."""
         stream_path(path)
         number = await self._value(b"streams/number/" + path.encode("ascii"), f"stream {path}")
-        match cbor2.loads(number):
+        match decode(number):
             case [int() as own]:
                 key = own.to_bytes(8, "big")
             case _:

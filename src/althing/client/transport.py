@@ -9,18 +9,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import cbor2
 import httpx2
 
 from althing.client.errors import ClientError, NodeError
-from althing.protocol.errors import UnavailableError
+from althing.protocol.codec import Item, decode
+from althing.protocol.errors import EncodingError, UnavailableError
 
-__all__ = ["ANSWER_BYTES_MAX", "Answer", "Transport"]
+__all__ = ["ANSWER_BYTES_MAX", "Answer", "Transport", "item_of"]
 
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 _CBOR: Final = "application/cbor"
 _READS_MAX: Final = 6
 _PAUSE_MAX_S: Final = 5
+_DEPTH_MAX: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,7 @@ class Transport:
         response = await self.request(
             "POST", path, params=params, accept=_CBOR, content=body, content_type=_CBOR, timeout_s=timeout_s
         )
-        try:
-            return cbor2.loads(response.content, max_depth=8, allow_indefinite=False)
-        except (cbor2.CBORDecodeError, ValueError) as exc:
-            raise NodeError("node.answer", f"{self.url}{path} did not answer with CBOR", status=502) from exc
+        return item_of(response.content, self.url + path)
 
     async def request(
         self,
@@ -164,6 +162,14 @@ class Transport:
         except httpx2.TransportError as exc:
             self.turn()
             raise UnavailableError("node.unavailable", f"the event stream broke: {exc}", retry_after_s=1) from exc
+
+
+def item_of(answer: bytes, where: str) -> Item:
+    """What a node's answer in CBOR says. Strict: tags would let few bytes stand for many, or for other types."""
+    try:
+        return decode(answer, bytes_max=ANSWER_BYTES_MAX, depth_max=_DEPTH_MAX)
+    except EncodingError as exc:
+        raise NodeError("node.answer", f"{where} did not answer with CBOR of the form", status=502) from exc
 
 
 async def _bounded(response: httpx2.Response) -> bytes:

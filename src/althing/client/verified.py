@@ -12,10 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-import cbor2
-
-from althing.client.errors import LyingNodeError, NodeError
-from althing.client.transport import Transport
+from althing.client.errors import LyingNodeError
+from althing.client.transport import Transport, item_of
 from althing.light.errors import AttackError, ExpiredError, LightError
 from althing.light.headers import verify_adjacent, verify_commit, verify_skipping
 from althing.protocol.block import Commit, Header, SignedHeader, Validator, ValidatorSet
@@ -75,7 +73,7 @@ class VerifiedReader:
         for _ in range(self._attempts):
             data = await self._transport.get_bytes(f"/v1/state/{key.hex()}")
             with _verifying(f"the state answer for {key!r}"):
-                match _cbor(data):
+                match item_of(data, self._transport.url):
                     case [int() as version, value, proof, bytes() as header, bytes() as commit, list() as members]:
                         pass
                     case _:
@@ -237,13 +235,6 @@ def _check_value(header: Header, key: bytes, value: Any, proof: Any) -> bytes | 
 def _check_version(version: int, header: Header) -> None:
     if version != header.height - 1:
         raise LyingNodeError(f"the header of height {header.height} does not prove version {version}")
-
-
-def _cbor(data: bytes) -> Any:
-    try:
-        return cbor2.loads(data, max_depth=8, allow_indefinite=False)
-    except (cbor2.CBORDecodeError, ValueError) as exc:
-        raise NodeError("node.answer", "the node did not answer with CBOR", status=502) from exc
 
 
 def _behind(at_least: int) -> UnavailableError:

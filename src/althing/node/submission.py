@@ -234,6 +234,7 @@ class Submission:
         good: list[Check] = []
         for (data, request, place), verdict in zip(group.arrived, group.judged, strict=True):
             result: TxAnswer | _Pending
+            counted = False  # its bytes stay counted: only of the first place that has a transaction
             if not isinstance(verdict, Admitted):
                 result = self._refusal(data, verdict)
             else:
@@ -245,13 +246,14 @@ class Submission:
                     result = TxAnswer(verdict.tx.id, "", "")
                 else:
                     good += verdict.checks
-                    result = self._enqueue(verdict.tx, data)
-            if not isinstance(result, _Pending):
+                    known = self._pending.get(verdict.tx.id)
+                    result = known or self._enqueue(verdict.tx, data)
+                    counted = known is None
+            if not counted:
                 self._bytes -= len(data)
+            if not isinstance(result, _Pending):
                 self._ledger.transactions.forget(data)  # strangers must not fill the cache
             else:
-                if result.data is not data:
-                    self._bytes -= len(data)
                 result.requests.append(request)
                 request.waiting += 1
             request.judge(place, result)
@@ -270,14 +272,12 @@ class Submission:
         return TxAnswer(tx_id, error.code, error.message)
 
     def _enqueue(self, tx: SignedTransaction, data: bytes) -> _Pending:
-        known = self._pending.get(tx.id)
-        if known is None:
-            body = tx.transaction
-            known = _Pending(tx.id, data, body.gas_limit, body.expiry)
-            self._pending[tx.id] = known
-            self._unbundled.append(known)
-            self._expiring.setdefault(body.expiry, set()).add(known)
-        return known
+        body = tx.transaction
+        pending = _Pending(tx.id, data, body.gas_limit, body.expiry)
+        self._pending[tx.id] = pending
+        self._unbundled.append(pending)
+        self._expiring.setdefault(body.expiry, set()).add(pending)
+        return pending
 
     def _finish(self, pending: _Pending, answer: TxAnswer) -> None:
         """Give all who wait for a transaction their answer, once."""

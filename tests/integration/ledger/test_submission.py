@@ -180,6 +180,21 @@ def test_duplicates_under_way_share_one_answer(home: Home, clock: Clock) -> None
             answers = [answer for group in groups for answer in group]
             assert len({(a.tx_id, a.code, a.height, a.receipt) for a in answers}) == 1
             assert receipt(answers[0]).ok
+            assert node.submission._bytes == 0
+
+    run(work)
+
+
+def test_one_string_in_many_places_counts_once(home: Home, clock: Clock) -> None:
+    """Whether its places hold one object or equal ones: else the count of bytes grows until nothing is taken any more."""
+
+    async def work() -> None:
+        async with running(home, clock) as (node, sender):
+            data = sender.sign()
+            answers = await submit(node, data, data, bytes(bytearray(data)), data)
+            assert len({(a.tx_id, a.code, a.height, a.receipt) for a in answers}) == 1
+            assert receipt(answers[0]).ok
+            assert node.submission._bytes == 0
 
     run(work)
 

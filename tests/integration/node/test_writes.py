@@ -132,6 +132,9 @@ def test_json_in_and_out(sending: Sending) -> None:
         ("application/cbor", cbor2.dumps([[b"x"]])),
         ("application/cbor", b"\x9f\x41x\xff"),
         ("application/cbor", b"\x81" * 5000),
+        # Tags 28 and 29 (a value, and references to it): four bytes each for one string listed again and again.
+        ("application/cbor", b"\x84\xd8\x1c" + cbor2.dumps(b"x" * 1000) + b"\xd8\x1d\x00" * 3),
+        ("application/cbor", b"\x81\x58\x01x"),  # a head longer than needed
         ("application/json", b"{}"),
         ("application/json", b"[" * 100_000),
         ("application/json", b'{"transactions":["*"]}'),
@@ -148,6 +151,9 @@ def test_a_body_that_is_not_of_the_form(sending: Sending, content_type: str, bod
 
 def test_more_than_a_request_may_carry(sending: Sending) -> None:
     answer = sending.http.post("/v1/transactions", content=cbor2.dumps([b"x"] * 4097), headers=CBOR)
+    assert (answer.status_code, answer.json()["code"]) == (413, "api.too_large")
+    many = b"\x9a" + (1 << 20).to_bytes(4, "big") + b"\x40" * (1 << 20)
+    answer = sending.http.post("/v1/transactions", content=many, headers=CBOR)
     assert (answer.status_code, answer.json()["code"]) == (413, "api.too_large")
     huge = b"\0" * (16 * 1024 * 1024 + 1)
     answer = sending.http.post("/v1/transactions", content=huge, headers=CBOR)

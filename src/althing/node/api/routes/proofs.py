@@ -21,6 +21,8 @@ from althing.node.trustway import Pin
 from althing.protocol.address import stream_path
 from althing.protocol.batch import parse_leaf
 from althing.protocol.block import Header
+from althing.protocol.codec import decode
+from althing.protocol.errors import EncodingError
 from althing.protocol.messages.identity import Account
 from althing.protocol.messages.streams import AnchorRow, StreamDefinition, StreamHead
 from althing.protocol.proof import parse_proof
@@ -156,8 +158,8 @@ def _pin(height: int | None, header: str | None, validators: str | None) -> Pin 
 
 def _wanted(body: bytes) -> tuple[str, list[int]]:
     try:
-        item = cbor2.loads(body, max_depth=3, allow_indefinite=False)
-    except (cbor2.CBORDecodeError, ValueError, OverflowError, TypeError, RecursionError):
+        item = decode(body, depth_max=2)
+    except EncodingError:
         item = None
     match item:
         case [str() as stream, list() as sequences] if sequences:

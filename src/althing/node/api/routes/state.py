@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import cbor2
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
@@ -13,7 +12,8 @@ from althing.node.api.context import Api, Context
 from althing.node.api.limits import KEY_BYTES_MAX, KEYS_MAX
 from althing.node.api.problems import NotThereError, ParameterError
 from althing.node.api.routes.chain import CBOR
-from althing.protocol.codec import encode
+from althing.protocol.codec import decode, encode
+from althing.protocol.errors import EncodingError
 from althing.protocol.stateproof import proof_to_cbor_obj
 
 __all__ = ["router", "state", "states"]
@@ -73,8 +73,8 @@ async def states(
 
 def _wanted(body: bytes) -> list[bytes]:
     try:
-        keys = cbor2.loads(body, max_depth=2, allow_indefinite=False)
-    except (cbor2.CBORDecodeError, ValueError, OverflowError, TypeError, RecursionError):
+        keys = decode(body, depth_max=1)
+    except EncodingError:
         keys = None
     if type(keys) is not list or not all(type(key) is bytes and 0 < len(key) <= KEY_BYTES_MAX for key in keys):
         raise ParameterError("api.body", f"the body is not a CBOR array of keys of 1 to {KEY_BYTES_MAX} bytes")

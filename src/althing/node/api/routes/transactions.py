@@ -18,7 +18,7 @@ from starlette.responses import Response
 from althing.ledger.query import find_transaction
 from althing.node.api.context import Api, Context
 from althing.node.api.eventfields import event_json
-from althing.node.api.limits import PAGE_DEFAULT, TRANSACTIONS_MAX, WAIT_S_DEFAULT, WAIT_S_MAX
+from althing.node.api.limits import BODY_BYTES_MAX, PAGE_DEFAULT, TRANSACTIONS_MAX, WAIT_S_DEFAULT, WAIT_S_MAX
 from althing.node.api.paging import Cursor, Limit, parse_cursor, write_cursor
 from althing.node.api.problems import ParameterError, TooLargeError
 from althing.node.api.render import plain, time_of_s
@@ -26,7 +26,8 @@ from althing.node.api.routes.chain import CBOR
 from althing.node.submission import TxAnswer
 from althing.protocol.address import format_address
 from althing.protocol.catalog import MessageBody
-from althing.protocol.errors import ProtocolError
+from althing.protocol.codec import decode
+from althing.protocol.errors import EncodingError, ProtocolError
 from althing.protocol.receipt import Receipt
 from althing.protocol.transaction import SignedTransaction, parse_transaction
 
@@ -201,13 +202,18 @@ async def transaction(api: Context, id: Annotated[str, Path(pattern="^[0-9a-f]{6
     return await api.reads.state(_one, api, bytes.fromhex(id))
 
 
+_LONG_ARRAYS: Final = (b"\x9a", b"\x9b")  # heads of arrays with more than 65,535 items
+
+
 def _transactions(content_type: str, body: bytes) -> list[bytes]:
     kind = content_type.partition(";")[0].strip().lower()
     if kind == CBOR:
+        if body[:1] in _LONG_ARRAYS:  # before millions of items are read
+            raise _too_many()
         try:
-            found = cbor2.loads(body, max_depth=2, allow_indefinite=False)
-        except (cbor2.CBORDecodeError, ValueError, OverflowError, TypeError, RecursionError) as exc:
-            raise ParameterError("api.body", "the body is not CBOR", hint=_HINT) from exc
+            found = decode(body, bytes_max=BODY_BYTES_MAX, depth_max=1)
+        except EncodingError as exc:
+            raise ParameterError("api.body", f"the body is no array in CBOR: {exc.message}", hint=_HINT) from exc
     elif kind == "application/json":
         try:
             found = [base64.b64decode(text, validate=True) for text in json.loads(body)["transactions"]]
@@ -218,8 +224,12 @@ def _transactions(content_type: str, body: bytes) -> list[bytes]:
     if type(found) is not list or not found or any(type(item) is not bytes for item in found):
         raise ParameterError("api.body", "the body is not an array of byte strings", hint=_HINT)
     if len(found) > TRANSACTIONS_MAX:
-        raise TooLargeError("api.too_large", f"a request has at most {TRANSACTIONS_MAX} transactions")
+        raise _too_many()
     return found
+
+
+def _too_many() -> TooLargeError:
+    return TooLargeError("api.too_large", f"a request has at most {TRANSACTIONS_MAX} transactions")
 
 
 def _result(answer: TxAnswer) -> dict[str, Any]:
