@@ -14,6 +14,7 @@ from althing.cli.commands import (
     device,
     engine,
     gateway,
+    gov,
     key,
     light,
     network,
@@ -40,7 +41,23 @@ app.command(
     "demo",
     **examples("althing demo", "althing demo --loop", "althing demo --headless --seconds 20 --json"),
 )(demo.demo)
-for module in (account, chain, device, engine, gateway, key, light, network, node, proof, segment, stream, trust, tx):
+for module in (
+    account,
+    chain,
+    device,
+    engine,
+    gateway,
+    gov,
+    key,
+    light,
+    network,
+    node,
+    proof,
+    segment,
+    stream,
+    trust,
+    tx,
+):
     app.add_typer(module.app)
 
 

@@ -23,7 +23,7 @@ from althing.client.verified import VerifiedReader, pinned
 from althing.client.verifying import check_readings, verify_all
 from althing.light.verifier import Verified
 from althing.protocol.address import address_of_key, format_address, stream_path
-from althing.protocol.catalog import MessageBody
+from althing.protocol.catalog import MessageBody, body_to_item
 from althing.protocol.codec import decode, encode
 from althing.protocol.errors import UnavailableError
 from althing.protocol.messages.devices import (
@@ -34,6 +34,7 @@ from althing.protocol.messages.devices import (
     SetDeviceState,
     SetMetadata,
 )
+from althing.protocol.messages.governance import Parameters
 from althing.protocol.messages.identity import (
     Account,
     AccountKind,
@@ -43,6 +44,7 @@ from althing.protocol.messages.identity import (
     RotateKeys,
     SetAttribute,
 )
+from althing.protocol.messages.proposals import Proposal, Propose, Vote, Withdraw
 from althing.protocol.messages.streams import DefineStream, HandOver, StreamDefinition, StreamHead, UpdateStream
 from althing.protocol.record import Record
 from althing.protocol.schema import StreamSchema
@@ -201,6 +203,22 @@ class AsyncClient:
         """Add keys and end others (by key id) at once; see `identity.RotateKeys`."""
         return await self.send(RotateKeys(account, tuple(add), None, tuple(end), compromised, None))
 
+    async def propose(self, title: str, decisions: Sequence[MessageBody], *, expires: int) -> Committed:
+        """Propose governance messages to the governors, one of which is the signer's organisation; proposing is agreeing.
+
+        `expires` is ledger time in seconds, at most 90 days ahead.
+        """
+        messages = tuple(encode(body_to_item(decision)) for decision in decisions)
+        return await self.send(Propose(await self._organisation(), title, expires, messages))
+
+    async def vote(self, proposal: int | Proposal, *, agree: bool = True) -> Committed:
+        """Vote on a proposal as the signer's organisation. Give the Proposal that was shown to whoever decides."""
+        found = await self.proposal(proposal) if isinstance(proposal, int) else proposal
+        return await self.send(Vote(await self._organisation(), found.number, found.content, agree))
+
+    async def withdraw(self, proposal: int) -> Committed:
+        return await self.send(Withdraw(proposal))
+
     async def _organisation(self) -> bytes:
         if self._signer is None:
             raise ClientError("client.signer", "this client has no key to sign with", hint="connect with signer=…")
@@ -211,6 +229,15 @@ class AsyncClient:
     async def account(self, address: bytes) -> Account:
         """An account's record, proved."""
         return await self._record(b"identity/account/" + address, Account, f"account {format_address(address)}")
+
+    async def parameters(self) -> Parameters:
+        """The parameters in force, proved."""
+        return await self._record(b"governance/parameters", Parameters, "parameters")
+
+    async def proposal(self, number: int) -> Proposal:
+        """An open proposal, proved."""
+        key = b"governance/proposal/" + number.to_bytes(8, "big")
+        return await self._record(key, Proposal, f"open proposal {number}")
 
     async def device(self, name: str) -> Device:
         """A device's record, proved."""

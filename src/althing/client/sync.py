@@ -18,7 +18,9 @@ from althing.client.readings import Readings
 from althing.client.sending import Committed, Signer
 from althing.protocol.catalog import MessageBody
 from althing.protocol.messages.devices import Device, DeviceState
+from althing.protocol.messages.governance import Parameters
 from althing.protocol.messages.identity import Account, AccountKind, Key
+from althing.protocol.messages.proposals import Proposal
 from althing.protocol.messages.streams import StreamDefinition, StreamHead
 from althing.protocol.schema import StreamSchema
 from althing.protocol.trust import Trust
@@ -130,6 +132,21 @@ class Client:
         self, account: bytes, *, add: Sequence[Key], end: Sequence[bytes], compromised: bool = False
     ) -> Committed:
         return self._run(self._client.rotate_keys(account, add=add, end=end, compromised=compromised))
+
+    def propose(self, title: str, decisions: Sequence[MessageBody], *, expires: int) -> Committed:
+        return self._run(self._client.propose(title, decisions, expires=expires))
+
+    def vote(self, proposal: int | Proposal, *, agree: bool = True) -> Committed:
+        return self._run(self._client.vote(proposal, agree=agree))
+
+    def withdraw(self, proposal: int) -> Committed:
+        return self._run(self._client.withdraw(proposal))
+
+    def parameters(self) -> Parameters:
+        return self._run(self._client.parameters())
+
+    def proposal(self, number: int) -> Proposal:
+        return self._run(self._client.proposal(number))
 
     def account(self, address: bytes) -> Account:
         return self._run(self._client.account(address))

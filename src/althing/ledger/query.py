@@ -8,12 +8,16 @@ from typing import NoReturn
 
 from althing.ledger.modules.devices.state import DEVICES
 from althing.ledger.modules.governance.state import (
+    CONDUCT,
     NAMES,
+    OFFENCES,
     ORGANISATIONS,
     PARAMETERS,
+    PROPOSALS,
     UPGRADE,
     VALIDATORS,
     VERSIONS,
+    Offence,
     Versions,
 )
 from althing.ledger.modules.identity.state import ACCOUNTS, ATTRIBUTES
@@ -40,6 +44,7 @@ from althing.protocol.limits import INT_MAX, NAME_CHARS_MAX
 from althing.protocol.messages.devices import Device
 from althing.protocol.messages.governance import Organisation, Parameters, Upgrade, Validator
 from althing.protocol.messages.identity import Account
+from althing.protocol.messages.proposals import Proposal
 from althing.protocol.messages.streams import AnchorRow, GatewayHead, StreamDefinition, StreamHead
 from althing.protocol.record import Record
 from althing.protocol.stateproof import AbsenceProof, PresenceProof
@@ -142,6 +147,25 @@ class LedgerView:
 
     def validators(self) -> list[Validator]:
         return [validator for _, validator in VALIDATORS.scan(self)]
+
+    def offences(self) -> list[Offence]:
+        """Keys that evidence convicts, in order of the engine's addresses."""
+        return [offence for _, offence in OFFENCES.scan(self)]
+
+    def deferred(self) -> tuple[bytes, ...]:
+        """Convicted keys that still validate until governors decide."""
+        conduct = CONDUCT.get(self, b"")
+        return () if conduct is None else conduct.deferred
+
+    def proposals(self) -> list[Proposal]:
+        """Open proposals by number, and those that expired since anybody last proposed or voted."""
+        return [proposal for _, proposal in PROPOSALS.scan(self)]
+
+    def proposal(self, number: int) -> Proposal:
+        found = PROPOSALS.get(self, number.to_bytes(8, "big")) if 0 <= number <= INT_MAX else None
+        if found is None:
+            raise NotFoundError("query.proposal", f"there is no open proposal {number}", hint="althing gov list")
+        return found
 
     def account(self, address: bytes) -> Account:
         found = ACCOUNTS.get(self, address)
