@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from althing.cli.main import app
 from althing.client import generate_key, save_key
+from althing.client.errors import RefusedTransactionError
 from althing.client.sending import Sender
+from althing.client.transport import Transport
 from althing.node.home import create_home
 from althing.protocol.receipt import Receipt
 
@@ -92,13 +96,17 @@ def test_a_folder_that_is_no_export_is_not_called_a_false_one(tmp_path: Path) ->
 
 
 def test_a_refusal_of_the_ledger_has_its_sentence_and_its_hint() -> None:
-    import asyncio
+    receipt = Receipt(1, bytes(32), "devices.name_taken", 100, ())
 
-    async def settle() -> BaseException | None:
-        future: asyncio.Future = asyncio.get_running_loop().create_future()
-        receipt = Receipt(1, bytes(32), "devices.name_taken", 100, ())
-        Sender._settle(future, [bytes(32), "", "", 7, receipt.to_bytes()])
-        return future.exception()
+    class Answering(Transport):
+        async def post_cbor(self, *_arguments: Any, **_options: Any) -> Any:
+            return [[bytes(32), "", "", 7, receipt.to_bytes()]]
+
+    async def settle() -> BaseException:
+        sender = Sender(Answering(["http://127.0.0.1:1"]), bytes(32))
+        with pytest.raises(RefusedTransactionError) as refused:
+            await sender.send(b"signed")
+        return refused.value
 
     error = asyncio.run(settle())
     assert getattr(error, "code", "") == "devices.name_taken"
