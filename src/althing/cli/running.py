@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from althing.service.garbage import garbage_by_time
 from althing.service.lifecycle import stop_on_signals
 
 __all__ = ["announce", "run_daemon"]
@@ -38,6 +39,7 @@ def run_daemon(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, wi
                 loop.call_soon_threadsafe(stop.set)
 
             threading.Thread(target=watch, name="parent", daemon=True).start()
-        await main(stop)
+        async with garbage_by_time():
+            await main(stop)
 
     uvloop.run(run())

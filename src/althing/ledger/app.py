@@ -41,9 +41,8 @@ from althing.ledger.snapshots.restoring import Restoration
 from althing.ledger.state.backend import Backend, bind_identity
 from althing.ledger.state.pinned import PinnedView, pinned
 from althing.ledger.state.store import FORMAT_VERSION, Staged, StateStore
-from althing.ledger.txcache import TxCache
+from althing.ledger.txcache import BundleCache, TxCache
 from althing.protocol.block import tx_size
-from althing.protocol.bundle import parse_bundle
 from althing.protocol.codec import decode, encode
 from althing.protocol.errors import ProtocolError, RefusedError, StateError
 from althing.protocol.genesis import genesis_hash
@@ -112,7 +111,8 @@ class Ledger:
         self.rulebook = rulebook or assemble()
         self.transactions = TxCache()
         self.signatures = SignatureCache()
-        self._executor = Executor(self.rulebook, self.transactions, self.signatures)
+        self._bundles = BundleCache(self.transactions)
+        self._executor = Executor(self.rulebook, self._bundles, self.signatures)
         self._records = RecordCache()
         self._keep_versions = keep_versions
         # Rows of executed ids go with the receipts, so they stay for as long as a transaction can live.
@@ -207,7 +207,7 @@ class Ledger:
         3. Together they fit a block, or no proposal would ever hold them.
         A recheck looks at expiry and replay only, never at signatures: it runs over the whole pool after each block.
         """
-        bundle = parse_bundle(data, self.genesis_hash)
+        bundle = self._bundles.envelope(data, self.genesis_hash)
         with pinned(self.store) as view:
             state = self._overlay(view)
             rules = self._next_rules(state)
@@ -219,26 +219,27 @@ class Ledger:
             replay = Replay(state)
             refusal = TxError("bundle.stale", "every transaction of the bundle is executed or expired")
             fresh = False
-            gas = 0
-            for raw in bundle.transactions:  # 2
-                known = raw in self.transactions
-                tx = self.transactions.parse(raw, self.genesis_hash, rules.types)
-                gas += tx.transaction.gas_limit
+            parsed = self._bundles.parse(data, self.genesis_hash, rules.types, envelope=bundle)
+            for tx, known in zip(parsed.transactions, parsed.known, strict=True):  # 2
+                if isinstance(tx, ProtocolError):
+                    raise tx.with_traceback(None)  # it is kept: no frames with it
+                # One that can be executed decides. Beyond it, what has not been admitted here is checked only so that
+                # execution finds its signatures verified.
+                if fresh and (recheck or known):
+                    continue
                 if tx.transaction.expiry <= time_s or replay.executed(tx.id):
                     continue
                 try:
-                    # One that can be executed decides. Beyond it, what has not been admitted here is checked only so that
-                    # execution finds its signatures verified.
-                    if not (recheck or (fresh and known)):
+                    if not recheck:
                         self._require_executable(rules, state, tx, time_s, parameters)
                     fresh = True
                 except TxError as exc:
                     refusal = exc
             if not fresh:
                 raise refusal
-            if gas > parameters.block_gas_max:  # 3
+            if parsed.gas > parameters.block_gas_max:  # 3
                 raise TxError("bundle.gas", f"the bundle's gas limits add up to more than {parameters.block_gas_max}")
-        return gas, len(bundle.transactions)
+        return parsed.gas, len(parsed.transactions)
 
     def _require_executable(
         self, rules: Rules, state: Overlay, tx: SignedTransaction, time_s: int, parameters: Parameters
@@ -264,7 +265,7 @@ class Ledger:
             if size > bytes_max:
                 continue
             try:
-                gas = self._bundle_gas(item, rules)
+                gas = self._bundles.parse(item, self.genesis_hash, rules.types).gas
             except ProtocolError:
                 continue
             if gas <= gas_left:
@@ -278,7 +279,7 @@ class Ledger:
         rules, gas_left = self._proposal_rules()
         try:
             for item in items:
-                gas_left -= self._bundle_gas(item, rules)
+                gas_left -= self._bundles.parse(item, self.genesis_hash, rules.types).gas
         except ProtocolError:
             return False
         return gas_left >= 0
@@ -300,15 +301,6 @@ class Ledger:
         assert version is not None, "genesis comes first"
         return rules_at(self.rulebook, state, version + 1)
 
-    def _bundle_gas(self, item: bytes, rules: Rules) -> int:
-        gas = 0
-        for raw in parse_bundle(item, self.genesis_hash).transactions:
-            try:
-                gas += self.transactions.parse(raw, self.genesis_hash, rules.types).transaction.gas_limit
-            except ProtocolError:
-                continue  # gets a refusal receipt, which costs no gas
-        return gas
-
     # --- blocks ---------------------------------------------------------------------------------------------------
 
     def finalize(
@@ -325,6 +317,8 @@ class Ledger:
             state = self._overlay(view)
             result = self._executor.execute_block(state, block, items, misconduct)
             writes, side = state.flush()
+        for item in items:
+            self._bundles.forget(item)
         if items:
             receipts = [list(bundle.receipts) for bundle in result.bundles]
             side[OUTCOMES] = {height.to_bytes(8, "big"): encode([time_ns, block_hash, receipts])}

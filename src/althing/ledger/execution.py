@@ -30,8 +30,7 @@ from althing.ledger.runtime.gas import GasMeter, intrinsic
 from althing.ledger.runtime.misconduct import Misconduct
 from althing.ledger.runtime.overlay import Overlay, State
 from althing.ledger.runtime.replay import Location, Replay
-from althing.ledger.txcache import TxCache
-from althing.protocol.bundle import parse_bundle
+from althing.ledger.txcache import BundleCache
 from althing.protocol.errors import ProtocolError, RefusedError
 from althing.protocol.hashing import sha256
 from althing.protocol.messages.governance import Genesis, Parameters, Validator
@@ -87,9 +86,9 @@ class BlockResult:
 class Executor:
     """Executes blocks over an overlay. Holds caches of pure facts only."""
 
-    def __init__(self, rulebook: Rulebook, transactions: TxCache, signatures: SignatureCache) -> None:
+    def __init__(self, rulebook: Rulebook, bundles: BundleCache, signatures: SignatureCache) -> None:
         self._rulebook = rulebook
-        self._transactions = transactions
+        self._bundles = bundles
         self._signatures = signatures
 
     def execute_block(
@@ -135,7 +134,7 @@ class _Run:
         self, executor: Executor, rules: Rules, state: Overlay, block: BlockContext, parameters: Parameters
     ) -> None:
         self._rules = rules
-        self._transactions = executor._transactions
+        self._bundles = executor._bundles
         self._signatures = executor._signatures
         self._state = state
         self._block = block
@@ -146,32 +145,36 @@ class _Run:
     def bundle(self, number: int, item: bytes) -> BundleResult:
         name = sha256(item)
         try:
-            bundle = parse_bundle(item, self._block.genesis_hash)
+            bundle = self._bundles.envelope(item, self._block.genesis_hash)
             node = bundle_maker(self._rules.identity, self._state, bundle)
             self.quotas.check(node.organisation, 1, 1)
             key = require_bundle_signature(node, bundle, self._block.time_s, self._signatures)
             self._signatures.forget(key, bundle.signature)
         except (ProtocolError, RefusedError) as exc:
             return BundleResult(name, CODE_BUNDLE, exc.code, b"", 0, 0, (), ())
+        parsed = self._bundles.parse(item, self._block.genesis_hash, self._rules.types, envelope=bundle)
         receipts = []
         tx_ids = []
         gas_wanted = gas_used = 0
-        for index, data in enumerate(bundle.transactions):
-            wanted, receipt = self._transaction(data, Location(self._block.height, number, index), node.organisation)
+        for index, (data, found) in enumerate(zip(bundle.transactions, parsed.transactions, strict=True)):
+            location = Location(self._block.height, number, index)
+            wanted, receipt = self._transaction(data, found, location, node.organisation)
             gas_wanted += wanted
             gas_used += receipt.gas_used
             receipts.append(receipt.to_bytes())
             tx_ids.append(receipt.tx_id)
         return BundleResult(name, 0, "", receipts_root(receipts), gas_wanted, gas_used, tuple(receipts), tuple(tx_ids))
 
-    def _transaction(self, data: bytes, location: Location, bundler: bytes) -> tuple[int, Receipt]:
+    def _transaction(
+        self, data: bytes, tx: SignedTransaction | ProtocolError, location: Location, bundler: bytes
+    ) -> tuple[int, Receipt]:
         # 4
-        tx = None
         try:
-            tx = self._transactions.parse(data, self._block.genesis_hash, self._rules.types)
+            if isinstance(tx, ProtocolError):
+                raise tx.with_traceback(None)  # it is kept: no frames with it
             self._admit(tx)
         except (ProtocolError, RefusedError) as exc:
-            tx_id, signatures = (sha256(data), 0) if tx is None else (tx.id, len(tx.signatures))
+            tx_id, signatures = (sha256(data), 0) if isinstance(tx, ProtocolError) else (tx.id, len(tx.signatures))
             self.quotas.charge(bundler, len(data), intrinsic(len(data), signatures, self._rules.prices))
             return 0, Receipt(1, tx_id, _receipt_code(exc.code), 0, ())
         # 5

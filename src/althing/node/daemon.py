@@ -7,7 +7,6 @@ the API takes no more requests and finishes those under way, then submission, en
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -39,7 +38,6 @@ __all__ = ["NodeProcess", "open_node", "run_node", "serve_node"]
 _log = structlog.get_logger("althing.node")
 
 _GRACEFUL_S: Final = 5  # for requests under way at the end; a client that waits for a block sends again
-_GARBAGE_AFTER: Final = 50_000  # objects more than were freed
 _INDEX_EVERY_S: Final = 1.0  # so many blocks share one durable write of the index
 
 
@@ -215,9 +213,6 @@ def serve_node(
         import uvloop
 
         factory = uvloop.new_event_loop
-    # Transactions under way are some hundred thousand objects without cycles: looking for garbage among them as often as
-    # in a script takes a tenth of the processor.
-    gc.set_threshold(_GARBAGE_AFTER, 20, 50)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(run_node(home, config, ready=ready))
 
