@@ -15,13 +15,13 @@ application's Commit), `engine.behind`, `engine.halted`, `engine.stopped`, or Po
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
-from typing import Protocol
+from typing import Any, Protocol
 
-from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse, Misbehavior, ValidatorUpdate
+from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse, ValidatorUpdate
 from althing.protocol.block import (
     Block,
     BlockId,
@@ -175,6 +175,9 @@ class Engine(Protocol):
     def validators(self, height: int) -> ValidatorSet:
         """The set that signs a height; known up to latest + 1."""
 
+    def proposer_priorities(self, height: int) -> tuple[int, ...]:
+        """CometBFT's proposer priority of each of these validators, in order: no hash covers them, and who joins needs them."""
+
     def consensus_params(self, height: int) -> ConsensusParams:
         """The parameters in force at a height; known up to latest + 1."""
 
@@ -187,5 +190,6 @@ class Engine(Protocol):
     def committed(self, from_height: int) -> AsyncIterator[CommittedBlock]:
         """Every committed block from a height on, without gap or repetition, then live; ends with the engine."""
 
-    def submit_evidence(self, evidence: Misbehavior) -> None:
-        """Hand over evidence of a validator's misbehaviour found elsewhere; engines with one signer refuse it."""
+    def submit_evidence(self, evidence: Mapping[str, Any]) -> bytes:
+        """Hand over signed evidence of misbehaviour found elsewhere, in the JSON of CometBFT's RPC; its hash. EngineError
+        `engine.evidence` for what is none, does not verify, or where one signer takes none."""

@@ -2,6 +2,7 @@
 //
 //	go run . vectors DIR   writes cometbft_*.json into DIR
 //	go run . judge         reads an exported chain (JSON) from stdin, prints one JSON verdict
+//	go run . remote        follows a running node (JSON from stdin) with its light client
 //	go run . follow        the same for light blocks in the JSON of CometBFT's RPC
 package main
 
@@ -25,8 +26,10 @@ func main() {
 		err = judge(os.Stdin, os.Stdout)
 	case len(os.Args) == 2 && os.Args[1] == "follow":
 		err = follow(os.Stdin, os.Stdout)
+	case len(os.Args) == 2 && os.Args[1] == "remote":
+		err = remote(os.Stdin, os.Stdout)
 	default:
-		err = fmt.Errorf("usage: cometbft vectors DIR | cometbft judge | cometbft follow")
+		err = fmt.Errorf("usage: cometbft vectors DIR | cometbft judge | cometbft follow | cometbft remote")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

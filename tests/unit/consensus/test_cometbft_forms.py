@@ -16,7 +16,6 @@ from althing.consensus.cometbft.process import explain
 from althing.consensus.cometbft.proto.tendermint.types import evidence_pb2
 from althing.consensus.cometbft.rpcforms import (
     block_of,
-    params_json,
     params_of,
     results_of,
     signed_header_of,
@@ -25,6 +24,7 @@ from althing.consensus.cometbft.rpcforms import (
 )
 from althing.consensus.engine import EngineError
 from althing.protocol.block import ConsensusParams, Timestamp
+from althing.protocol.block.jsonform import json_of_params
 
 TIMES = st.builds(Timestamp, st.integers(-62_135_596_800, 253_402_300_799), st.integers(0, 999_999_999))
 
@@ -56,8 +56,8 @@ def test_what_is_no_time_is_damage(text: str) -> None:
 
 def test_parameters_survive() -> None:
     params = ConsensusParams(1000, 7, 11, 13, 17, ("ed25519",), 5, 3, "someone")
-    assert params_of(json.loads(json.dumps(params_json(params)))) == params
-    assert params_of({**params_json(params), "version": {}, "abci": None, "authority": None}).app_version == 0
+    assert params_of(json.loads(json.dumps(json_of_params(params)))) == params
+    assert params_of({**json_of_params(params), "version": {}, "abci": None, "authority": None}).app_version == 0
 
 
 @pytest.mark.parametrize("read", [block_of, signed_header_of, params_of, results_of])

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import structlog
 
-from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse, Misbehavior
+from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse
 from althing.consensus.cometbft.address import SocketAddress, parse_address
 from althing.consensus.cometbft.binary import find_binary
 from althing.consensus.cometbft.driven import CheckOutcome, DrivenApplication
@@ -510,9 +510,13 @@ class CometEngine:
         """See `Engine.results`."""
         return self._open().results(height)
 
-    def submit_evidence(self, evidence: Misbehavior) -> None:
-        """See `Engine.submit_evidence`: CometBFT takes signed evidence over its RPC, which a summary cannot become."""
-        raise EngineError("engine.evidence", "CometBFT collects and verifies evidence itself")
+    def proposer_priorities(self, height: int) -> tuple[int, ...]:
+        """See `Engine.proposer_priorities`."""
+        return self._open().proposer_priorities(height)
+
+    def submit_evidence(self, evidence: Mapping[str, Any]) -> bytes:
+        """See `Engine.submit_evidence`: CometBFT verifies it, puts it into a block and tells the application."""
+        return self._open().submit_evidence(evidence)
 
     def _open(self) -> ChainReader:
         reader = self._reader

@@ -16,11 +16,12 @@ from althing.consensus.cometbft.address import SocketAddress
 from althing.consensus.cometbft.nodekey import node_id
 from althing.consensus.cometbft.paths import CometHome
 from althing.consensus.cometbft.rpc import BATCH_MAX
-from althing.consensus.cometbft.rpcforms import params_json, timestamp_text
+from althing.consensus.cometbft.rpcforms import timestamp_text
 from althing.consensus.cometbft.settings import CometSettings
 from althing.consensus.engine import EngineError, Genesis
 from althing.consensus.solo.signer import ValidatorKey, load_or_create_key
 from althing.protocol.block import validator_address
+from althing.protocol.block.jsonform import json_of_params
 from althing.service.durable import write_file
 
 __all__ = ["prepare_home"]
@@ -66,7 +67,7 @@ def _genesis_document(genesis: Genesis, validators: tuple[ValidatorUpdate, ...])
         "genesis_time": timestamp_text(genesis.time),
         "chain_id": genesis.chain_id,
         "initial_height": str(genesis.initial_height),
-        "consensus_params": params_json(genesis.consensus_params),
+        "consensus_params": json_of_params(genesis.consensus_params),
         "validators": [
             {
                 "address": validator_address(validator.public_key).hex().upper(),

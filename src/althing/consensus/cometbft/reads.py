@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any, Final
 
 from althing.consensus.abci import FinalizeBlockResponse
+from althing.consensus.cometbft.evidence import evidence_bytes
 from althing.consensus.cometbft.headers import HeaderStore
 from althing.consensus.cometbft.rpc import Rpc, RpcError
-from althing.consensus.cometbft.rpcforms import block_of, params_of, results_of, signed_header_of, validators_of
+from althing.consensus.cometbft.rpcforms import (
+    block_of,
+    params_of,
+    priorities_of,
+    results_of,
+    signed_header_of,
+    validators_of,
+)
 from althing.consensus.engine import CommittedBlock, EngineError
 from althing.protocol.block import Block, ConsensusParams, SignedHeader, ValidatorSet
 
@@ -76,6 +85,27 @@ class ChainReader:
         else:
             return self._fetch_set(height)
         return self._set(wanted, height)
+
+    def proposer_priorities(self, height: int) -> tuple[int, ...]:
+        """See `Engine.proposer_priorities`."""
+        self._require(height, ahead=1)
+        priorities = priorities_of(self._fetch_members(height))
+        try:
+            return tuple(priorities[member.address] for member in self.validators(height).validators)
+        except KeyError as error:
+            raise EngineError("engine.store", f"the validators of height {height} are not those it names") from error
+
+    def submit_evidence(self, evidence: Mapping[str, Any]) -> bytes:
+        """See `Engine.submit_evidence`."""
+        try:
+            evidence_bytes(evidence)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise EngineError("engine.evidence", "the evidence is not of the form that CometBFT's RPC takes") from error
+        try:
+            found = self._rpc.call("broadcast_evidence", evidence=dict(evidence))
+        except RpcError as error:
+            raise EngineError("engine.evidence", f"CometBFT does not take the evidence: {error.data}") from error
+        return base64.b64decode(found["hash"])
 
     def consensus_params(self, height: int) -> ConsensusParams:
         """See `Engine.consensus_params`."""
@@ -168,6 +198,9 @@ class ChainReader:
         return known
 
     def _fetch_set(self, height: int) -> ValidatorSet:
+        return validators_of(self._fetch_members(height))
+
+    def _fetch_members(self, height: int) -> list[Any]:
         members: list[Any] = []
         while True:
             page = str(len(members) // _PAGE + 1)
@@ -177,7 +210,7 @@ class ChainReader:
                 raise self._refused(height, error) from error
             members += found["validators"]
             if len(members) >= int(found["total"]) or not found["validators"]:
-                return validators_of(members)
+                return members
 
 
 def _pruned(height: int, base: int) -> EngineError:

@@ -34,8 +34,8 @@ from althing.protocol.errors import AlthingError, ProtocolError
 
 __all__ = [
     "block_of",
-    "params_json",
     "params_of",
+    "priorities_of",
     "results_of",
     "signed_header_of",
     "timestamp_of",
@@ -90,6 +90,12 @@ def validators_of(members: list[Any]) -> ValidatorSet:
 
 
 @_checked
+def priorities_of(members: list[Any]) -> dict[bytes, int]:
+    """Proposer priorities by address, from the same."""
+    return {_hex(member["address"]): int(member["proposer_priority"]) for member in members}
+
+
+@_checked
 def params_of(result: Any) -> ConsensusParams:
     """The `consensus_params` of an answer."""
     return ConsensusParams(
@@ -103,22 +109,6 @@ def params_of(result: Any) -> ConsensusParams:
         vote_extensions_height=int((result.get("abci") or {}).get("vote_extensions_enable_height") or 0),
         authority=(result.get("authority") or {}).get("authority") or "",
     )
-
-
-def params_json(params: ConsensusParams) -> dict[str, Any]:
-    """The same as genesis.json has it."""
-    return {
-        "block": {"max_bytes": str(params.block_bytes_max), "max_gas": str(params.block_gas_max)},
-        "evidence": {
-            "max_age_num_blocks": str(params.evidence_age_blocks_max),
-            "max_age_duration": str(params.evidence_age_ns_max),
-            "max_bytes": str(params.evidence_bytes_max),
-        },
-        "validator": {"pub_key_types": list(params.key_types)},
-        "version": {"app": str(params.app_version)},
-        "abci": {"vote_extensions_enable_height": str(params.vote_extensions_height)},
-        "authority": {"authority": params.authority},
-    }
 
 
 @_checked

@@ -11,10 +11,10 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, TypeVar
 
-from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse, Misbehavior
+from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse
 from althing.consensus.engine import (
     Clock,
     CommittedBlock,
@@ -205,7 +205,11 @@ class SoloEngine:
                 return
             await changed.wait()
 
-    def submit_evidence(self, evidence: Misbehavior) -> None:
+    def proposer_priorities(self, height: int) -> tuple[int, ...]:
+        """See `Engine.proposer_priorities`: one signer proposes every block."""
+        return (0,) * len(self.validators(height).validators)
+
+    def submit_evidence(self, evidence: Mapping[str, Any]) -> bytes:
         """See `Engine.submit_evidence`: the one signer is this process, and its store keeps it from signing twice."""
         raise EngineError("engine.evidence", "the embedded engine has one signer and takes no evidence")
 

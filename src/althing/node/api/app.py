@@ -20,6 +20,7 @@ from althing.node.api.routes import (
     batches,
     blocks,
     chain,
+    cometbft,
     devices,
     events,
     governance,
@@ -78,6 +79,7 @@ def build_app(api: Api | None = None) -> FastAPI:
     for resource in _RESOURCES:
         app.include_router(resource, responses=RESPONSES)
     app.include_router(health.router)
+    app.include_router(cometbft.router)
     app.mount("/", Page(static_directory()), name="page")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from althing.archive.objects import LocalObjects
 from althing.archive.refusals import RefusalReader
+from althing.node.api.allowance import Allowance
 from althing.node.api.eventlines import EventLines
 from althing.node.api.reads import Reads
 from althing.node.blockcontents import BlockContents
@@ -33,6 +34,7 @@ class Api:
         self.refusals = RefusalReader(LocalObjects(node.home.archive_dir))
         self.trust = parse_trust(node.home.trust_file.read_bytes())
         self.reads = Reads()
+        self.evidence = Allowance()
         self.event_lines = EventLines(node.events, self.reads)
         self.stopping = asyncio.Event()
 

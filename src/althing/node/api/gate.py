@@ -7,6 +7,7 @@ a page of somebody else could reach this node from a user's browser by pointing 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import time
 from collections.abc import Callable, Iterable
@@ -78,8 +79,10 @@ class Gate:
                 "this node does not go by that name",
                 "use its address, or add the name to node.api.host_names in config.toml",
             )
-        if self._token is not None and self._guarded(scope["path"]):
+        if self._token is not None and self._guarded(scope["method"], scope["path"]):
             given = headers.get(b"authorization", b"")
+            if _is_rpc(scope["method"], scope["path"]) and given.startswith(b"Basic "):
+                given = _bearer(given)
             if not hmac.compare_digest(given, self._token):
                 return problem_response(
                     401,
@@ -93,9 +96,11 @@ class Gate:
             return problem_response(413, "api.too_large", _TOO_LARGE, _SEND_LESS)
         return None
 
-    def _guarded(self, path: str) -> bool:
+    def _guarded(self, method: str, path: str) -> bool:
         if path in _OPEN_PATHS:
             return False
+        if _is_rpc(method, path):
+            return True
         # The page's own files hold nothing of the chain; what it asks for is guarded.
         return not self._open_page or path.startswith("/v1/") or path in ("/v1", "/metrics", "/readyz")
 
@@ -126,6 +131,20 @@ class _Body:
             if self._size > BODY_BYTES_MAX:
                 raise TooLargeError("api.too_large", _TOO_LARGE, hint=_SEND_LESS)
         return message
+
+
+def _is_rpc(method: str, path: str) -> bool:
+    """CometBFT's JSON-RPC: its clients know no other way to log in than user and password in the address."""
+    return path == "/cometbft" or path.startswith("/cometbft/") or (method == "POST" and path == "/")
+
+
+def _bearer(basic: bytes) -> bytes:
+    """The password of Basic credentials (RFC 7617) as the token it should be."""
+    try:
+        text = base64.b64decode(basic.removeprefix(b"Basic "), validate=True)
+    except ValueError:
+        return b""
+    return b"Bearer " + text.partition(b":")[2]
 
 
 def _name(host: bytes) -> str:

@@ -16,12 +16,14 @@ from typing import Any, Final
 from althing.protocol.block.blocks import SignedHeader
 from althing.protocol.block.commit import BlockIdFlag, Commit, CommitSig
 from althing.protocol.block.header import BlockId, Header
+from althing.protocol.block.params import ConsensusParams
 from althing.protocol.block.times import ZERO_TIME, Timestamp
 from althing.protocol.block.validators import VALIDATORS_MAX, Validator
 from althing.protocol.errors import ProtocolError
 from althing.protocol.timestamps import days_from_civil
 
 __all__ = [
+    "json_of_params",
     "json_of_signed_header",
     "json_of_time",
     "json_of_validator",
@@ -96,19 +98,35 @@ def json_of_signed_header(signed: SignedHeader) -> dict[str, Any]:
     }
 
 
-def json_of_validator(validator: Validator) -> dict[str, Any]:
-    """One validator; its proposer priority, which no hash covers, is 0."""
+def json_of_validator(validator: Validator, priority: int = 0) -> dict[str, Any]:
+    """One validator, with its proposer priority, which no hash covers."""
     return {
         "address": _upper(validator.address),
         "pub_key": {"type": _KEY_TYPE, "value": b64encode(validator.public_key).decode("ascii")},
         "voting_power": str(validator.power),
-        "proposer_priority": "0",
+        "proposer_priority": str(priority),
     }
 
 
 def json_of_validators(validators: Iterable[Validator]) -> list[dict[str, Any]]:
     """Validators in the order given."""
     return [json_of_validator(validator) for validator in validators]
+
+
+def json_of_params(params: ConsensusParams) -> dict[str, Any]:
+    """Consensus parameters, as genesis.json and `/consensus_params` have them."""
+    return {
+        "block": {"max_bytes": str(params.block_bytes_max), "max_gas": str(params.block_gas_max)},
+        "evidence": {
+            "max_age_num_blocks": str(params.evidence_age_blocks_max),
+            "max_age_duration": str(params.evidence_age_ns_max),
+            "max_bytes": str(params.evidence_bytes_max),
+        },
+        "validator": {"pub_key_types": list(params.key_types)},
+        "version": {"app": str(params.app_version)},
+        "abci": {"vote_extensions_enable_height": str(params.vote_extensions_height)},
+        "authority": {"authority": params.authority},
+    }
 
 
 def time_of_json(text: Any) -> Timestamp:
