@@ -27,13 +27,13 @@ from althing.protocol.block.jsonform import (
 )
 from althing.protocol.errors import AlthingError
 
-__all__ = ["router"]
+__all__ = ["ask", "call", "router"]
 
 router = APIRouter(include_in_schema=False)
 
 _log = structlog.get_logger("althing.node.api")
 
-BATCH_MAX: Final = 10  # CometBFT's own bound
+_BATCH_MAX: Final = 10  # CometBFT's own bound
 _PAGE_DEFAULT: Final = 30
 _PAGE_MAX: Final = 100
 _ENGINE_VERSION: Final = "0.39.4"
@@ -66,8 +66,8 @@ async def call(request: Request, api: Context) -> Response:
     except (ValueError, RecursionError):
         return _response(_failed(None, _RpcError(_PARSE, "the body is not JSON")))
     if isinstance(document, list):
-        if not 0 < len(document) <= BATCH_MAX:
-            return _response(_failed(None, _RpcError(_REQUEST, f"a batch has 1 to {BATCH_MAX} requests")))
+        if not 0 < len(document) <= _BATCH_MAX:
+            return _response(_failed(None, _RpcError(_REQUEST, f"a batch has 1 to {_BATCH_MAX} requests")))
         answers = [answer for item in document if (answer := await _answered(api, item)) is not None]
         return _response(answers)
     answer = await _answered(api, document)
