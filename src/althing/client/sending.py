@@ -146,8 +146,8 @@ class Sender:
             case [bytes() as tx_id, "", str(), int() as height, bytes() as data]:
                 try:
                     receipt = Receipt.from_bytes(data)
-                except ProtocolError as exc:
-                    future.set_exception(exc)
+                except ProtocolError:
+                    future.set_exception(NodeError("node.answer", "a receipt is not of the form", status=502))
                     return
                 if receipt.ok:
                     self.height = max(self.height, height)

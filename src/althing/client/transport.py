@@ -34,7 +34,11 @@ class Answer:
     content: bytes
 
     def json(self) -> Any:
-        return json.loads(self.content)
+        """ValueError for what is not JSON, or is nested deeper than anybody can read."""
+        try:
+            return json.loads(self.content)
+        except RecursionError as exc:
+            raise ValueError("nested too deep") from exc
 
 
 class Transport:
@@ -135,6 +139,8 @@ class Transport:
                 last = exc
                 self.turn()
                 continue
+            except httpx2.DecodingError as exc:
+                raise _damaged(self._urls[0] + path) from exc
             if answer.status_code // 100 != 2:
                 raise _problem(answer)
             return answer
@@ -162,6 +168,12 @@ class Transport:
         except httpx2.TransportError as exc:
             self.turn()
             raise UnavailableError("node.unavailable", f"the event stream broke: {exc}", retry_after_s=1) from exc
+        except httpx2.DecodingError as exc:
+            raise _damaged(self._urls[0] + path) from exc
+
+
+def _damaged(url: str) -> NodeError:
+    return NodeError("node.answer", f"{url} answered in a damaged encoding", status=502)
 
 
 def item_of(answer: bytes, where: str) -> Item:
@@ -173,7 +185,8 @@ def item_of(answer: bytes, where: str) -> Item:
 
 
 async def _bounded(response: httpx2.Response) -> bytes:
-    """The body, as long as it is not larger than anything a node has reason to say."""
+    """The body, as long as it is not larger than anything a node has reason to say. It is decoded in pieces of 1 MiB at
+    most, so a small body that inflates is cut off like a large one."""
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -22,7 +23,7 @@ from althing.gateway.anchoring import Anchoring
 from althing.gateway.archive_sink import ArchiveSink
 from althing.gateway.certificates import CertificateStore
 from althing.gateway.config import GatewayConfig, GatewayPaths, ListenerConfig, read_config
-from althing.gateway.errors import SettingsError
+from althing.gateway.errors import SettingsError, TaskError
 from althing.gateway.guard.checker import SignatureChecker
 from althing.gateway.held import HeldMessages
 from althing.gateway.ingest.http import HttpConfig, HttpServer
@@ -84,6 +85,7 @@ class Gateway:
         self._outside = outside or Outside()
         self._life = Lifecycle()
         self._mqtt: MqttServer | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()  # beside the registry's own
         self.ledger: LedgerPort
         self.spool: Spool
         self.registry: Registry
@@ -103,6 +105,20 @@ class Gateway:
     async def stop(self) -> None:
         """Listeners, then the fsync of what was accepted, then the rest. Idempotent."""
         await self._life.stop()
+
+    async def failed(self) -> None:
+        """Never returns while the gateway works; TaskError when a task without which it does not has ended."""
+        while True:
+            tasks = {*self._tasks, *self.registry.tasks}
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            # The registry replaces its task when it leaves a node; that one has not failed.
+            for task in self._ended():
+                error = None if task.cancelled() else task.exception()
+                reason = "it was cancelled" if task.cancelled() else f"{type(error).__name__}: {error}"
+                raise TaskError(task.get_name(), reason) from error
+
+    def _ended(self) -> list[asyncio.Task[Any]]:
+        return [task for task in (*self._tasks, *self.registry.tasks) if task.done()]
 
     async def drain(self, timeout_s: float) -> bool:
         """Anchor and prove all that was accepted so far; False when that takes longer."""
@@ -152,9 +168,12 @@ class Gateway:
             self.registry, self.spool, self.pipeline, checker, self.anchoring, held, config.batch.alarm_s
         )
         self.reports.lies = lambda: ledger.lies_total
+        self.reports.failed = lambda: bool(self._ended())
 
         async def start() -> None:
+            before = asyncio.all_tasks()
             self.anchoring.start()
+            self._tasks |= asyncio.all_tasks() - before  # there is no await in between
 
         await self._life.start("anchoring", start, self.anchoring.close)
 
@@ -190,6 +209,7 @@ class Gateway:
             http = await listener.start()
             await life.start("http", None, listener.stop)
         watch = asyncio.create_task(_watch(certificates), name="certificates")
+        self._tasks.add(watch)
 
         async def stop_watching() -> None:
             watch.cancel()
@@ -226,20 +246,31 @@ async def run_gateway(
     stop: asyncio.Event | None = None,
     drain_s: float = 0.0,
 ) -> None:
-    """Run a gateway until SIGINT, SIGTERM or `stop`; then drain for at most `drain_s` and end in order."""
+    """Run a gateway until SIGINT, SIGTERM or `stop`; then drain for at most `drain_s` and end in order.
+
+    TaskError, after everything is stopped, when one of its tasks has ended: whoever supervises the process starts it anew.
+    """
     arm_from_environment()
     if stop is None:
         stop = asyncio.Event()
         stop_on_signals(stop)
     gateway = Gateway(home, config)
     addresses = await gateway.start()
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    failed = asyncio.create_task(gateway.failed(), name="failed")
     try:
         if on_ready is not None:
             on_ready(gateway, addresses)
-        await stop.wait()
+        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            _log.error("gateway failed", exc_info=failed.exception())
+            failed.result()
         if drain_s and not await gateway.drain(drain_s):
             _log.warning("not all is anchored; it goes on at the next start", waiting=gateway.spool.pending.messages)
     finally:
+        for task in (stopped, failed):
+            task.cancel()
+        await asyncio.gather(stopped, failed, return_exceptions=True)
         await gateway.stop()
 
 

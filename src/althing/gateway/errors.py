@@ -3,6 +3,7 @@
 SpoolError           spool.locked .corrupt .foreign_chain .unwritable .version: the spool cannot be used
 LedgerError          ledger.unavailable .invalid .behind: no node answers, or none answers what holds
 LedgerRefusedError   ledger.not_found, or the node's own code: a node answers, and refuses
+TaskError            gateway.failed: a task of the gateway ended by a bug, and the process ends with it
 SettingsError        gateway.settings .home .tokens .certificates .foreign_chain: the gateway refuses to start like this
 
 Refusals of messages are no exceptions but outcomes; their codes are in docs/spec/device-message.md §5.
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from althing.protocol.errors import AlthingError, StateError, UnavailableError
 
-__all__ = ["LedgerError", "LedgerRefusedError", "SettingsError", "SpoolCorruptError", "SpoolError"]
+__all__ = ["LedgerError", "LedgerRefusedError", "SettingsError", "SpoolCorruptError", "SpoolError", "TaskError"]
 
 
 class SpoolError(StateError):
@@ -40,6 +41,17 @@ class LedgerError(UnavailableError):
 
 class LedgerRefusedError(AlthingError):
     """A node answered and refused what was asked (an unknown stream, a proof that is not ready yet)."""
+
+
+class TaskError(StateError):
+    """A task without which the gateway does not work has ended."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            "gateway.failed",
+            f"the gateway's task {name!r} ended: {reason}",
+            hint="start it again, nothing accepted is lost; report it with the log, it is a fault of the program",
+        )
 
 
 class SettingsError(AlthingError):

@@ -289,22 +289,46 @@ def _stream(definition: bytes, head: bytes) -> StreamView:
 
 def _event(event: ChainEvent) -> LedgerEvent:
     if event.name == "block":
-        time_ns = parse_time(event.data["time"], "rfc3339", 0)
+        time_ns = parse_time(_text(event.data["time"]), "rfc3339", 0)
         if time_ns is None:
             raise ValueError("a block's time is no time")
-        count = int(event.data["transactions"])
+        count = _natural(event.data["transactions"])
         return LedgerEvent(event.height, event.index, event.name, (count,), time_ns // 1_000_000_000)
     values = event.data["values"]
     if type(values) is not list:
         raise ValueError("an event's values are an array")
-    return LedgerEvent(event.height, event.index, event.name, tuple(_value(value) for value in values))
+    forms = _FORMS.get(event.name) or _FORMS.get(event.name.partition(".")[0], ())
+    if len(values) < len(forms):
+        raise ValueError(f"{event.name} has at least {len(forms)} values")
+    checked = tuple(form(value) for form, value in zip(forms, values, strict=False))
+    return LedgerEvent(event.height, event.index, event.name, checked)
 
 
-def _value(value: Any) -> Any:
-    """Addresses and hashes come as text; inside the gateway they are bytes."""
-    if isinstance(value, str):
-        if len(value) == 41 and value.startswith("al1"):
-            return parse_address(value)
-        if len(value) in (40, 64) and all(char in "0123456789abcdef" for char in value):
-            return bytes.fromhex(value)
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError("a name is text")
     return value
+
+
+def _natural(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError("a number is a natural one")
+    return value
+
+
+def _address(value: Any) -> bytes:
+    try:
+        return parse_address(_text(value))
+    except ProtocolError as error:
+        raise ValueError("an address is not of the form") from error
+
+
+# The values of an event that the registry looks at, by its name or else its module; others are left out.
+_FORMS: Final[dict[str, tuple[Callable[[Any], Any], ...]]] = {
+    "devices": (_text,),
+    "identity": (_address,),
+    "governance.organisation": (_address,),
+    "streams.defined": (_natural, _text, _address),
+    "streams.updated": (_natural,),
+    "streams.handed_over": (_natural, _address),
+}

@@ -21,6 +21,7 @@ from althing.gateway.errors import LedgerError, SettingsError
 from althing.gateway.ledger import Cursor, DeviceView, LedgerEvent, LedgerPort, LedgerStatus, Looked, StreamView
 from althing.gateway.registry_file import RegistryFile, Saved
 from althing.protocol.address import address_of_key, key_id
+from althing.protocol.errors import AlthingError
 from althing.protocol.messages.identity import KeyEntry
 from althing.protocol.messages.streams import StreamDefinition
 from althing.protocol.signatures import Suite
@@ -146,7 +147,7 @@ class Registry:
             task.add_done_callback(lambda _: self._asking.pop(path, None))
         try:
             await asyncio.shield(task)
-        except LedgerError:
+        except AlthingError:
             return False
         return True
 
@@ -181,6 +182,11 @@ class Registry:
             asyncio.create_task(self._check(), name="registry-check"),
         ]
 
+    @property
+    def tasks(self) -> tuple[asyncio.Task[None], ...]:
+        """What must run for as long as the registry does; one may be replaced by another."""
+        return tuple(self._tasks)
+
     async def wait_loaded(self, timeout_s: float) -> bool:
         """Wait until there is a view to decide by, from the ledger or from the disk."""
         try:
@@ -195,28 +201,36 @@ class Registry:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._save(force=True)
 
-    async def _follow(self) -> None:
+    async def _follow(self, after: asyncio.Task[None] | None = None) -> None:
+        if after is not None:
+            await asyncio.wait({after})
         failures = 0
         while True:
             try:
-                # Events are asked for from before the load, so nothing falls between the two.
-                status = await self._ledger.status()
-                if status.genesis_hash != self.genesis_hash:
-                    raise SettingsError("gateway.foreign_chain", "the node serves another chain than this home's")
-                await self._load(status.height)
-                await self._confirm(status)
-                await self._current(status.height)
-                self._cursor = (status.height, 1 << 30)
-                self._loaded.set()
-                failures = 0
-                async for event in self._ledger.events(self._cursor):
-                    await self._apply(event)
-            except (LedgerError, SettingsError) as error:
-                self.connected = False
+                await self._follow_once()
+            except AlthingError as error:  # whatever nodes say, they are asked again
+                failures = 0 if self.connected else failures
                 delay = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
                 failures += 1
                 _log.warning("ledger away", code=error.code, reason=error.message, retry_s=delay, age_s=self.age_s)
-                await asyncio.sleep(delay)
+            finally:
+                self.connected = False
+            await asyncio.sleep(delay)
+
+    async def _follow_once(self) -> None:
+        """Load the view and keep it current until the node is lost, which always raises."""
+        # Events are asked for from before the load, so nothing falls between the two.
+        status = await self._ledger.status()
+        if status.genesis_hash != self.genesis_hash:
+            raise SettingsError("gateway.foreign_chain", "the node serves another chain than this home's")
+        await self._load(status.height)
+        await self._confirm(status)
+        await self._current(status.height)
+        self._cursor = (status.height, 1 << 30)
+        self._loaded.set()
+        async for event in self._ledger.events(self._cursor):
+            await self._apply(event)
+        raise LedgerError("ledger.unavailable", "the events ended")
 
     async def _load(self, at_least: int) -> None:
         # A node lists what it likes, so what is known already is looked at too, listed or not.
@@ -297,7 +311,7 @@ class Registry:
             if self.connected:
                 try:
                     await self._check_some()
-                except LedgerError as error:
+                except AlthingError as error:
                     _log.warning("registry not checked", code=error.code, reason=error.message)
 
     async def _check_some(self) -> None:
@@ -326,9 +340,9 @@ class Registry:
             # All events up to `height` were told, and none of these changes was among them.
             _log.error("a node keeps changes back", code="node.lied", changed=withheld[:10], height=looked.height)
             self._ledger.doubt("events", "it kept changes back")
-            self._tasks[0].cancel()
-            await asyncio.gather(self._tasks[0], return_exceptions=True)
-            self._tasks[0] = asyncio.create_task(self._follow(), name="registry")
+            before = self._tasks[0]
+            self._tasks[0] = asyncio.create_task(self._follow(before), name="registry")
+            before.cancel()
 
     def _next(self, which: int, known: Iterable[str]) -> list[str]:
         """The next names in order, round and round."""

@@ -48,6 +48,7 @@ class GatewayReports(Collector):
         self._alarm_s = alarm_s
         self.mqtt: MqttMetrics | None = None
         self.lies: Callable[[], int] = lambda: 0
+        self.failed: Callable[[], bool] = lambda: False  # a task of the gateway has ended
         self._collectors = CollectorRegistry(auto_describe=False)
         self._collectors.register(self)
 
@@ -86,7 +87,7 @@ class GatewayReports(Collector):
         }
 
     def not_ready(self) -> list[str]:
-        reasons = []
+        reasons = ["gateway.failed"] if self.failed() else []
         if not self._registry.usable:
             reasons.append("registry.too_old" if self._registry.age_s >= 0 else "registry.empty")
         if self._spool.failure:
