@@ -122,6 +122,13 @@ class Anchoring:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    async def failed(self) -> None:
+        """Returns when anchoring has been stopped; raises the bug that ended it, after which nothing is anchored."""
+        assert self._task is not None, "started before it is watched"
+        await asyncio.wait((self._task,))
+        if not self._task.cancelled():
+            self._task.result()
+
     async def drain(self, timeout_s: float) -> bool:
         """Freeze and anchor all that was accepted. False when that took longer."""
         self._draining = True
@@ -149,6 +156,9 @@ class Anchoring:
                 await self._step()
             except OSError as error:
                 self._raise_alarm("anchor.disk", error.strerror or str(error))
+                await asyncio.sleep(self._config.retry_max_s)
+            except AlthingError as error:
+                self._raise_alarm(error.code, error.message)
                 await asyncio.sleep(self._config.retry_max_s)
             self._settled.set()
 
@@ -181,8 +191,9 @@ class Anchoring:
         config = self._config
         while True:
             self._wake.clear()
-            if self._held.streams:
-                await self._take_back()
+            if self._held.streams and not await self._take_back():
+                await asyncio.sleep(self._config.retry_s)
+                continue
             pending = self._spool.pending
             wait: float | None = None
             if pending.records:
@@ -191,6 +202,8 @@ class Anchoring:
                 if self._draining or enough or age_s >= config.age_s:
                     return
                 wait = min(max(config.age_s - age_s, 0.01), config.age_s)
+            if self._held.streams:  # nothing else may wake for what a node would not answer
+                wait = config.retry_max_s if wait is None else min(wait, config.retry_max_s)
             try:
                 async with asyncio.timeout(wait):
                     await self._wake.wait()
@@ -226,10 +239,12 @@ class Anchoring:
                 return built
             self._raise_alarm("anchor.rebuild", "the frozen batch cannot be built again: the spool lost messages of it")
             with suppress(LedgerError, LedgerRefusedError):
-                head = await self._ledger.gateway_head(self._registry.gateway)
-                if head.last_root != frozen.root and await self._expired(frozen):
-                    await self._unfreeze()
-                    return None
+                # First the expiry: what is not anchored after it never will be.
+                if await self._expired(frozen):
+                    head = await self._ledger.gateway_head(self._registry.gateway)
+                    if head.last_root != frozen.root:
+                        await self._unfreeze()
+                        return None
             await asyncio.sleep(self._config.retry_s)
 
     # --- 2, 3: submit
@@ -413,28 +428,51 @@ class Anchoring:
 
     # --- streams that came back
 
-    async def _take_back(self) -> None:
-        """Accept anew what was held of streams that are this gateway's again (see held.py)."""
+    async def _take_back(self) -> bool:
+        """Accept anew what was held of streams that are this gateway's again (see held.py). False while a stream is only
+        partly back: then no batch is frozen, so that what the log has of it still says how far it came."""
+        for held in self._held.streams:
+            partly = held.returning is not None and held.path in self._spool.waiting
+            if partly and not await self._bring_back(held):
+                return False
         for held in self._held.streams:
             view = self._registry.streams.get(held.path)
             ours = view is not None and view.definition.gateway == self._registry.gateway
-            if held.operator or not ours or held.path in self._spool.waiting:
+            if held.operator or not ours or held.path in self._spool.waiting or self._spool.failure:
                 continue
             try:
                 fresh = await self._ledger.stream(held.path)
             except LedgerError:
-                return
+                return True
+            except AlthingError as error:
+                self._raise_alarm(error.code, f"held messages of {held.path} cannot come back: {error.message}")
+                continue
             if fresh is None or fresh.definition.gateway != self._registry.gateway:
                 continue
-            self._spool.restart_sequence(held.path, fresh.next_sequence)
-            for message in self._held.messages(held.number):
-                key = b"held" + message.sequence.to_bytes(8, "big")
-                if self._spool.index.find_key(held.path, key) is None:
-                    self._spool.append_again(message, key)
-            if await self._spool.barrier() is not None:
-                await asyncio.to_thread(self._held.drop, held.number)
-                self._tell_held()
-                _log.warning("held messages accepted anew", stream=held.path)
+            await asyncio.to_thread(self._held.bring_back, held.number, fresh.next_sequence)
+            hit("held.returning")
+            if not await self._bring_back(replace(held, returning=fresh.next_sequence)):
+                return held.path not in self._spool.waiting
+        return True
+
+    async def _bring_back(self, held: HeldStream) -> bool:
+        """Append what the log does not have yet; only when all is durable are the held copies let go."""
+        assert held.returning is not None
+        messages = self._held.messages(held.number)
+        back = self._spool.waiting.get(held.path, 0)
+        assert back <= len(messages), "nothing else of a held stream is accepted"
+        if not self._spool.failure:
+            self._spool.restart_sequence(held.path, held.returning)
+            for message in messages[back:]:
+                self._spool.append_again(message)
+        if await self._spool.barrier() is None or self._spool.waiting.get(held.path, 0) < len(messages):
+            return False
+        hit("held.returned")
+        await asyncio.to_thread(self._held.drop, held.number)
+        self._tell_held()
+        hit("held.dropped")
+        _log.warning("held messages accepted anew", stream=held.path)
+        return True
 
     def _tell_held(self) -> None:
         self.on_held(frozenset(stream.path for stream in self._held.streams))

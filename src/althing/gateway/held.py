@@ -3,11 +3,14 @@
 It happens when a stream is handed to another gateway while messages of ours wait (the hand-over names a sequence, so it
 fails unless an owner forces it at that moment), or when the chain has other messages under our sequences. Messages come
 here before the spool forgets them. When the stream is ours again they are accepted anew, under new sequences.
+
+The way back survives a kill at any point: `bring_back` is durable while the log has nothing of the stream, and no batch
+is frozen before `drop`. So what the log then has of the stream are the first of these messages, and only the rest follows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -15,24 +18,28 @@ from typing import Final
 import cbor2
 
 from althing.gateway.errors import SpoolCorruptError
+from althing.gateway.spool.lock import SpoolLock
 from althing.gateway.spool.records import MessageRecord
 from althing.gateway.spool.segment import write_atomically
 from althing.service.faultpoints import hit
 
-__all__ = ["HeldMessages", "HeldStream"]
+__all__ = ["HeldMessages", "HeldStream", "release_stream"]
 
 FILE: Final = "held.cbor"
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class HeldStream:
-    """Why a stream's messages are kept back: `code` of the refusal, since when, and whether only an operator may
-    release them (the chain has something else under their sequences)."""
+    """Why a stream's messages are kept back: `code` of the refusal, and whether only an operator may release them (the
+    chain has something else under their sequences). `returning` is the first sequence they get while on their way back
+    into the log."""
 
     path: str
     number: int
     code: str
     operator: bool
+    returning: int | None = None
 
 
 class HeldMessages:
@@ -46,7 +53,8 @@ class HeldMessages:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        return tuple(sorted(self._streams))
+        """Streams whose messages stay out of a batch."""
+        return tuple(number for number in sorted(self._streams) if self._streams[number].returning is None)
 
     @property
     def streams(self) -> tuple[HeldStream, ...]:
@@ -73,8 +81,13 @@ class HeldMessages:
                 self._messages[message.number, message.sequence] = message
             self._save()
 
+    def bring_back(self, number: int, first: int) -> None:
+        """From now on the log has these messages again, from the sequence `first` on: as many of them as it has."""
+        self._streams[number] = replace(self._streams[number], returning=first)
+        self._save()
+
     def drop(self, number: int) -> None:
-        """The stream's messages were accepted anew."""
+        """The stream's messages were accepted anew, and durably."""
         self._streams.pop(number, None)
         for key in [key for key in self._messages if key[0] == number]:
             del self._messages[key]
@@ -84,15 +97,15 @@ class HeldMessages:
         """An operator allows a conflicting stream's messages to be accepted anew. False when none is held."""
         for stream in self._streams.values():
             if stream.path == path:
-                self._streams[stream.number] = HeldStream(stream.path, stream.number, stream.code, False)
+                self._streams[stream.number] = replace(stream, operator=False)
                 self._save()
                 return True
         return False
 
     def _save(self) -> None:
         item = [
-            1,
-            [[s.path, s.number, s.code, s.operator] for s in self.streams],
+            _VERSION,
+            [[s.path, s.number, s.code, s.operator, s.returning] for s in self.streams],
             [list(self._messages[key]) for key in sorted(self._messages)],
         ]
         data: bytes = cbor2.dumps(item)
@@ -105,7 +118,20 @@ class HeldMessages:
         data = self._path.read_bytes()
         if sha256(data[32:]).digest() != data[:32]:
             raise SpoolCorruptError(self._path, 0, "the file does not match its checksum")
-        _, streams, messages = cbor2.loads(data[32:])
-        self._streams = {number: HeldStream(path, number, code, op) for path, number, code, op in streams}
+        version, *content = cbor2.loads(data[32:])
+        if version != _VERSION:
+            raise SpoolCorruptError(self._path, 32, f"the file is of version {version}")
+        streams, messages = content
+        self._streams = {fields[1]: HeldStream(*fields) for fields in streams}
         records = [MessageRecord(*fields) for fields in messages]
         self._messages = {(record.number, record.sequence): record for record in records}
+
+
+def release_stream(folder: Path, path: str) -> bool:
+    """`HeldMessages.allow` from outside, under the spool's lock: SpoolError while a gateway runs, which has a copy of its
+    own and would write over it."""
+    lock = SpoolLock(folder)
+    try:
+        return HeldMessages(folder).allow(path)
+    finally:
+        lock.release()

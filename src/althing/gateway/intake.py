@@ -218,7 +218,8 @@ class Pipeline:
         self._checker.check((item.body, lane.public), partial(self._checked, lane, item, arrival_ns, done))
 
     def _checked(self, lane: _Lane, item: Inbound, arrival_ns: int, done: Done, verdict: Verdict | None) -> None:
-        if verdict is None or not self._spool.room:
+        # A stream may have become held meanwhile; nothing new of it may get between those that come back.
+        if verdict is None or not self._spool.room or lane.path in self.held:
             self.busy_total += 1
             done(_BUSY)
             return

@@ -60,6 +60,9 @@ FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
         "anchor.archived",
         "anchor.proved",
         "anchor.released",
+        "held.returning",
+        "held.returned",
+        "held.dropped",
     ),
 }
 """Fault points that a daemon passes while it works, and at which a test may have it kill itself."""

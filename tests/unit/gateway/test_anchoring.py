@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from althing.gateway.anchoring import BatchConfig
+from althing.gateway.anchoring import Anchoring, BatchConfig
+from althing.gateway.errors import LedgerError, LedgerRefusedError
 from althing.gateway.ingest.port import Accepted, Busy, Refused
+from althing.gateway.ledger import StreamView, Submission
+from althing.gateway.spool import spool as spool_module
+from althing.gateway.spool.spool import SpoolConfig
 from althing.protocol.batch import Origin
 from althing.protocol.errors import MerkleError
 from althing.protocol.message import parse_message, sign_message
@@ -17,7 +23,7 @@ from althing.protocol.messages.devices import DeviceState
 from althing.protocol.signatures import PrivateKey, Suite
 from althing.service import faultpoints
 from althing.testing.gateway_fakes import FakeLedger, FakeProofCheck
-from althing.testing.gateway_rig import FAST, GENESIS, inbound, new_ledger, running
+from althing.testing.gateway_rig import FAST, GENESIS, Rig, inbound, new_ledger, running
 
 KEY = PrivateKey(Suite.ES256, b"\x05" * 32)
 
@@ -200,8 +206,6 @@ POINTS = (
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("passage", [1, 3])
 def test_a_restart_at_every_step_anchors_exactly_once(tmp_path: Path, point: str, passage: int) -> None:
-    from althing.gateway.spool.spool import SpoolConfig
-
     small = SpoolConfig(segment_bytes=2048)
 
     async def first(ledger: FakeLedger) -> int:
@@ -307,6 +311,215 @@ def test_foreign_messages_under_our_sequences_wait_for_an_operator(tmp_path: Pat
                     await asyncio.sleep(0.01)
             await rig.settled()
         assert [(leaf.sequence, leaf.body) for leaf in ledger.leaves("d/a")] == [(1, b"ours")]
+
+    asyncio.run(test())
+
+
+async def _hold(rig: Rig, ledger: FakeLedger, bodies: list[bytes], *, anchored_there: int = 0) -> None:
+    """Messages of d/b are accepted, the stream is handed over before they are anchored, and they become held."""
+    ledger.away = True
+    for body in bodies:
+        assert isinstance(await rig.send("d", "b", body), Accepted)
+    await rig.anchoring.drain(0.05)
+    ledger.away = False
+    ledger.hand_over("d/b", b"\7" * 20, anchored_there=anchored_there)
+    async with asyncio.timeout(5):
+        while not rig.anchoring.alarm:
+            await asyncio.sleep(0.01)
+        ledger.pass_time(500)
+        while not rig.held.count:
+            await asyncio.sleep(0.01)
+    await rig.settled()
+
+
+async def _until_back(rig: Rig) -> None:
+    async with asyncio.timeout(5):
+        while rig.held.count:
+            await asyncio.sleep(0.01)
+    await rig.settled()
+
+
+HELD_POINTS = ("held.save", "held.returning", "held.returned", "held.dropped", "state.save", "anchor.submitted")
+
+
+@pytest.mark.parametrize("anchored_there", [0, 2])
+@pytest.mark.parametrize("point", HELD_POINTS)
+def test_a_restart_while_held_messages_come_back_loses_none_and_doubles_none(
+    tmp_path: Path, point: str, anchored_there: int
+) -> None:
+    bodies = [b"moves%d" % n for n in range(3)]
+
+    async def hold(ledger: FakeLedger) -> None:
+        async with running(tmp_path, ledger) as rig:
+            await _hold(rig, ledger, bodies, anchored_there=anchored_there)
+            assert rig.held.count == 3
+
+    async def killed(ledger: FakeLedger) -> None:
+        passed = False
+
+        def hook(name: str) -> None:
+            nonlocal passed
+            if name == point:
+                passed = True
+                raise _Killed
+
+        async with running(tmp_path, ledger) as rig:
+            faultpoints.install(hook)
+            ledger.hand_over("d/b", ledger.gateway)
+            with pytest.raises(_Killed):
+                async with asyncio.timeout(5):
+                    await rig.anchoring.failed()
+            faultpoints.install(None)
+            assert passed, "the fault point was never passed"
+
+    async def after(ledger: FakeLedger) -> None:
+        async with running(tmp_path, ledger) as rig:
+            await _until_back(rig)
+            assert isinstance(await rig.send("d", "b", b"new"), Accepted)
+            await rig.settled()
+
+    ledger = ledger_with("d/a", "d/b")
+    for part in (hold, killed, after):
+        ledger.changed = asyncio.Event()
+        asyncio.run(part(ledger))
+    leaves = ledger.leaves("d/b")
+    assert [leaf.body for leaf in leaves] == [*bodies, b"new"]
+    assert [leaf.sequence for leaf in leaves] == list(range(anchored_there, anchored_there + 4))
+
+
+def test_a_second_hand_over_before_the_anchor_holds_the_messages_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = [b"moves%d" % n for n in range(3)]
+
+    async def test() -> None:
+        ledger = ledger_with("d/a", "d/b")
+        async with running(tmp_path, ledger) as rig:
+            await _hold(rig, ledger, bodies)
+
+            async def away(self: FakeLedger, transaction: bytes) -> Submission:
+                raise LedgerError("ledger.unavailable", "no node answers")
+
+            monkeypatch.setattr(FakeLedger, "submit", away)
+            ledger.hand_over("d/b", ledger.gateway)
+            async with asyncio.timeout(5):
+                while rig.held.count or rig.spool.state.frozen is None:
+                    await asyncio.sleep(0.01)
+            ledger.hand_over("d/b", b"\7" * 20)
+            monkeypatch.undo()
+            before = ledger.submissions
+            async with asyncio.timeout(5):
+                while ledger.submissions == before:
+                    await asyncio.sleep(0.01)
+                ledger.pass_time(500)
+                while not rig.held.count:
+                    await asyncio.sleep(0.01)
+            await rig.settled()
+            assert rig.held.count == 3
+            ledger.hand_over("d/b", ledger.gateway)
+            await _until_back(rig)
+        assert [(leaf.sequence, leaf.body) for leaf in ledger.leaves("d/b")] == list(enumerate(bodies))
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_held_messages_of_which_only_the_first_became_durable_come_back_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restart: bool
+) -> None:
+    """The disk fails between two groups of them: what the log has stays, the rest follows, nothing is between."""
+    monkeypatch.setattr(spool_module, "_GROUP_RECORDS_MAX", 2)
+    bodies = [b"moves%d" % n for n in range(7)]
+    writes = 0
+
+    def full(name: str) -> None:
+        nonlocal writes
+        if name == "spool.write":
+            writes += 1
+            if writes > 2:
+                raise OSError(errno.ENOSPC, "no space left")
+
+    async def first(ledger: FakeLedger) -> None:
+        async with running(tmp_path, ledger, spool=SpoolConfig(retry_s=1)) as rig:
+            await _hold(rig, ledger, bodies)
+            faultpoints.install(full)
+            ledger.hand_over("d/b", ledger.gateway)
+            async with asyncio.timeout(5):
+                while not rig.spool.failure:
+                    await asyncio.sleep(0.01)
+            assert rig.spool.waiting == {"d/b": 4}
+            assert rig.held.count == 7
+            assert not await rig.anchoring.drain(0.1), "a part alone must not be anchored"
+            assert ledger.leaves("d/b") == []
+            faultpoints.install(None)
+            if not restart:
+                await _until_back(rig)
+
+    async def second(ledger: FakeLedger) -> None:
+        async with running(tmp_path, ledger) as rig:
+            await _until_back(rig)
+
+    ledger = ledger_with("d/a", "d/b")
+    asyncio.run(first(ledger))
+    ledger.changed = asyncio.Event()
+    asyncio.run(second(ledger))
+    assert [(leaf.sequence, leaf.body) for leaf in ledger.leaves("d/b")] == list(enumerate(bodies))
+
+
+def test_a_node_that_refuses_while_messages_come_back_is_an_alarm_and_not_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = 3
+    real = FakeLedger.stream
+
+    async def refusing(self: FakeLedger, path: str) -> StreamView | None:
+        nonlocal refusals
+        refusals -= 1
+        if refusals >= 0:
+            raise LedgerRefusedError("ledger.not_found", "404")
+        return await real(self, path)
+
+    async def test() -> None:
+        ledger = ledger_with("d/a", "d/b")
+        async with running(tmp_path, ledger) as rig:
+            await _hold(rig, ledger, [b"moves"])
+            monkeypatch.setattr(FakeLedger, "stream", refusing)
+            ledger.hand_over("d/b", ledger.gateway)
+            async with asyncio.timeout(5):
+                while not rig.anchoring.alarm.startswith("ledger.not_found"):
+                    await asyncio.sleep(0.01)
+                assert await rig.send("d", "a", b"goes on") == Accepted(0)
+            await _until_back(rig)
+            assert rig.anchoring.alarm == ""
+        assert [leaf.body for leaf in ledger.leaves("d/a")] == [b"goes on"]
+        assert [leaf.body for leaf in ledger.leaves("d/b")] == [b"moves"]
+
+    asyncio.run(test())
+
+
+def test_an_expected_failure_is_retried_and_a_bug_ends_the_task_where_it_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bug(Exception):
+        pass
+
+    raised: list[Exception] = [LedgerRefusedError("ledger.odd", "an odd answer"), Bug("it was never thought of")]
+    real = Anchoring._freeze
+
+    async def freeze(self: Anchoring) -> Any:
+        if raised:
+            raise raised.pop(0)
+        return await real(self)
+
+    async def test() -> None:
+        ledger = ledger_with("d/a")
+        monkeypatch.setattr(Anchoring, "_freeze", freeze)
+        async with running(tmp_path, ledger) as rig:
+            await rig.send("d", "a", b"x")
+            with pytest.raises(Bug):
+                async with asyncio.timeout(5):
+                    await rig.anchoring.failed()
+            assert rig.anchoring.alarm.startswith("ledger.odd")
 
     asyncio.run(test())
 

@@ -151,13 +151,12 @@ class Spool:
         if stream not in self.waiting:
             self.sequences[stream] = max(self.sequences.get(stream, 0), next_sequence)
 
-    def restart_sequence(self, stream: str, next_sequence: int) -> None:
-        """Follow the ledger even backwards: what was numbered from there on is held and comes again."""
-        assert stream not in self.waiting
-        self.sequences[stream] = next_sequence
+    def restart_sequence(self, stream: str, first: int) -> None:
+        """Follow the ledger even backwards: what waits of the stream has the sequences from `first` on."""
+        self.sequences[stream] = first + self.waiting.get(stream, 0)
 
-    def append_again(self, message: MessageRecord, key: bytes) -> None:
-        """Accept a held message anew, under `key` so that it is not done twice. Its counter stays used."""
+    def append_again(self, message: MessageRecord) -> None:
+        """Accept a held message anew. Its counter or key stays used."""
         self.append_message(
             message.stream,
             message.stream.encode(),
@@ -168,7 +167,7 @@ class Spool:
             message.attested,
             message.body,
             None,
-            key,
+            b"",
             lambda _: None,
         )
 
