@@ -15,6 +15,9 @@ from althing.client import generate_key, save_key
 from althing.client.errors import RefusedTransactionError
 from althing.client.sending import Sender
 from althing.client.transport import Transport
+from althing.gateway.config import GatewayPaths
+from althing.gateway.held import HeldMessages, HeldStream
+from althing.gateway.spool.lock import SpoolLock
 from althing.node.home import create_home
 from althing.protocol.receipt import Receipt
 
@@ -54,6 +57,23 @@ def test_a_missing_home_is_what_is_missed_first(line: str, tmp_path: Path) -> No
     assert str(home) in done.stderr
     assert "althing demo" in done.stderr
     assert not home.exists(), "nothing is made in a folder that is no home"
+
+
+def test_a_held_stream_is_released_only_while_the_gateway_is_stopped(home: Path) -> None:
+    spool = GatewayPaths(home).spool
+    lock = SpoolLock(spool)
+    held = HeldMessages(spool)
+    held.hold([HeldStream("a/b", 0, "streams.sequence", True)])
+    line = ["gateway", "release", "a/b", "--home", str(home)]
+    done = RUN.invoke(app, line)
+    assert done.exit_code == 1
+    assert "[spool.locked]" in done.stderr
+    assert "stop process" in done.stderr
+    assert HeldMessages(spool).streams[0].operator
+    lock.release()
+    assert RUN.invoke(app, line).stdout.strip() == "released"
+    assert not HeldMessages(spool).streams[0].operator
+    assert RUN.invoke(app, [*line[:2], "a/c", *line[3:]]).stdout.strip() == "no such stream is held"
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from althing.client.errors import NodeError
 from althing.gateway.config import GatewayPaths, read_config
 from althing.gateway.daemon import Addresses, Gateway, run_gateway
 from althing.gateway.errors import SettingsError
-from althing.gateway.held import HeldMessages
+from althing.gateway.held import release_stream
 from althing.gateway.spool.repair import repair_spool
 from althing.gateway.tokens import TokenStore
 from althing.node.home import Home
@@ -189,9 +189,10 @@ def release(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a stopped gateway accept messages of a held stream again; those held before stay held and listed."""
+    """Let a stopped gateway take a held stream up again: from its next start on, the messages that are held are accepted
+    anew, under new sequences, and new ones too."""
     require_home(home)
-    released = HeldMessages(GatewayPaths(home).spool).allow(stream)
+    released = release_stream(GatewayPaths(home).spool, stream)
     emit(
         {"stream": stream, "released": released}, "released" if released else "no such stream is held", as_json=as_json
     )
