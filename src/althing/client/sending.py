@@ -59,8 +59,10 @@ class Committed:
 class Sender:
     """Queues signed transactions and sends what has gathered whenever a request is free."""
 
-    def __init__(self, transport: Transport, genesis_hash: bytes) -> None:
+    def __init__(self, transport: Transport, genesis_hash: bytes, *, patience_s: float = WAIT_S) -> None:
+        """For `patience_s` a request that no node takes is sent again."""
         self._transport = transport
+        self._patience_s = patience_s
         self._genesis_hash = genesis_hash
         self._queue: deque[tuple[bytes, asyncio.Future[Committed]]] = deque()
         self._requests: set[asyncio.Task[None]] = set()
@@ -128,7 +130,7 @@ class Sender:
 
     async def _post_until_taken(self, body: bytes) -> object:
         """Sending again is safe: a transaction executes once, whatever happens to requests."""
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + self._patience_s
         while True:
             try:
                 return await self._transport.post_cbor(

@@ -55,11 +55,13 @@ class Transport:
         token: str = "",
         verify: Any = True,
         reads_max: int = _READS_MAX,
+        answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
         if not urls or any(not url.startswith(("http://", "https://")) for url in urls):
             raise ClientError("client.url", "a node's address begins with http:// or https://")
         self._urls = [url.rstrip("/") for url in urls]
         self._reads_max = reads_max
+        self._answer_bytes_max = answer_bytes_max
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx2.AsyncClient(timeout=timeout_s, headers=headers, verify=verify, follow_redirects=False)
 
@@ -134,7 +136,9 @@ class Transport:
                     content=content,
                     timeout=httpx2.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
                 ) as response:
-                    answer = Answer(str(response.url), response.status_code, response.headers, await _bounded(response))
+                    answer = Answer(
+                        str(response.url), response.status_code, response.headers, await self._bounded(response)
+                    )
             except httpx2.TransportError as exc:
                 last = exc
                 self.turn()
@@ -162,7 +166,7 @@ class Transport:
                 "GET", self._urls[0] + path, headers=dict(headers), params=dict(params), timeout=timeout
             ) as response:
                 if response.status_code // 100 != 2:
-                    content = await _bounded(response)
+                    content = await self._bounded(response)
                     raise _problem(Answer(str(response.url), response.status_code, response.headers, content))
                 yield response
         except httpx2.TransportError as exc:
@@ -170,6 +174,20 @@ class Transport:
             raise UnavailableError("node.unavailable", f"the event stream broke: {exc}", retry_after_s=1) from exc
         except httpx2.DecodingError as exc:
             raise _damaged(self._urls[0] + path) from exc
+
+    async def _bounded(self, response: httpx2.Response) -> bytes:
+        """The body, as long as it is not larger than anything a node has reason to say. It is decoded in pieces of 1 MiB at
+        most, so a small body that inflates is cut off like a large one."""
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.aiter_bytes():
+            size += len(part)
+            if size > self._answer_bytes_max:
+                raise NodeError(
+                    "node.answer", f"{response.url} answered with more than {self._answer_bytes_max} bytes", status=502
+                )
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _damaged(url: str) -> NodeError:
@@ -182,21 +200,6 @@ def item_of(answer: bytes, where: str) -> Item:
         return decode(answer, bytes_max=ANSWER_BYTES_MAX, depth_max=_DEPTH_MAX)
     except EncodingError as exc:
         raise NodeError("node.answer", f"{where} did not answer with CBOR of the form", status=502) from exc
-
-
-async def _bounded(response: httpx2.Response) -> bytes:
-    """The body, as long as it is not larger than anything a node has reason to say. It is decoded in pieces of 1 MiB at
-    most, so a small body that inflates is cut off like a large one."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > ANSWER_BYTES_MAX:
-            raise NodeError(
-                "node.answer", f"{response.url} answered with more than {ANSWER_BYTES_MAX} bytes", status=502
-            )
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _problem(response: Answer) -> NodeError | UnavailableError:

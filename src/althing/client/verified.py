@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from althing.client.errors import LyingNodeError
@@ -42,6 +43,14 @@ def pinned(trust: Trust | None) -> dict[str, Any]:
     }
 
 
+@dataclass(slots=True)
+class _Newest:
+    """The newest header that was verified, and the validators that signed it."""
+
+    header: Header | None
+    validators: ValidatorSet
+
+
 class VerifiedReader:
     """State reads against one chain of trusted headers. `attempts` bounds the wait for a node that is behind."""
 
@@ -49,21 +58,26 @@ class VerifiedReader:
         self._transport = transport
         self._trust = trust
         self._attempts = attempts
-        self._header: Header | None = None
-        self._validators = trust.validators
+        self._newest = _Newest(None, trust.validators)
+
+    def through(self, transport: Transport) -> VerifiedReader:
+        """A reader of the same chain through other nodes: what one of both has verified, both trust."""
+        reader = VerifiedReader(transport, self._trust, attempts=self._attempts)
+        reader._newest = self._newest
+        return reader
 
     @property
     def trust(self) -> Trust:
         """What is trusted now: the newest header verified so far."""
-        if self._header is None:
+        if self._newest.header is None:
             return self._trust
-        header = self._header
-        return Trust(header.chain_id, self._trust.genesis_hash, header.height, header.hash(), self._validators)
+        header = self._newest.header
+        return Trust(header.chain_id, self._trust.genesis_hash, header.height, header.hash(), self._newest.validators)
 
     @property
     def version(self) -> int:
         """The newest version of the state that a verified header proves; 0 before the first."""
-        return 0 if self._header is None else self._header.height - 1
+        return 0 if self._newest.header is None else self._newest.header.height - 1
 
     async def state(self, key: bytes, *, at_least: int = 0) -> tuple[int, bytes | None]:
         """The value of a state key (None: proved absent) and the version; LyingNodeError when it does not verify.
@@ -150,7 +164,7 @@ class VerifiedReader:
 
     async def follow(self, signed: SignedHeader, validators: ValidatorSet) -> None:
         """Verify a header from what is trusted, through headers in between where validators have changed too much."""
-        trusted, others = self._header, validators.hash() != self._validators.hash()
+        trusted, others = self._newest.header, validators.hash() != self._newest.validators.hash()
         if trusted is None and others:
             await self._begin()
         elif trusted is not None and others and signed.header.height < trusted.height:
@@ -161,7 +175,7 @@ class VerifiedReader:
             try:
                 self.advance(*steps[-1])
             except LightError as exc:
-                trusted, wanted = self._header, steps[-1][0].header.height
+                trusted, wanted = self._newest.header, steps[-1][0].header.height
                 if exc.code != "light.trust" or trusted is None or wanted <= trusted.height + 1:
                     raise
                 steps.append(await self._light((trusted.height + wanted) // 2))
@@ -192,7 +206,7 @@ class VerifiedReader:
     def advance(self, signed: SignedHeader, validators: ValidatorSet) -> None:
         """Verify a header from what is trusted; a newer one becomes the trusted one."""
         header = signed.header
-        trusted = self._header
+        trusted = self._newest.header
         if trusted is None:
             if header.chain_id != self._trust.chain_id or header.height < self._trust.height:
                 raise LyingNodeError("the node is behind the trusted height, or on another chain")
@@ -207,16 +221,16 @@ class VerifiedReader:
             return
         elif header.height < trusted.height:
             # An older answer (another node, a cached one): fine if the same validators signed it.
-            if validators.hash() != self._validators.hash():
+            if validators.hash() != self._newest.validators.hash():
                 raise LyingNodeError("an older header of other validators")
             verify_commit(trusted.chain_id, header, signed.commit, validators)
             return
         elif header.height == trusted.height + 1:
             verify_adjacent(trusted, signed, validators, freshness=None)
         else:
-            verify_skipping(trusted, self._validators, signed, validators, freshness=None)
-        self._header = header
-        self._validators = validators
+            verify_skipping(trusted, self._newest.validators, signed, validators, freshness=None)
+        self._newest.header = header
+        self._newest.validators = validators
 
 
 def _check_value(header: Header, key: bytes, value: Any, proof: Any) -> bytes | None:

@@ -7,23 +7,20 @@ makes the gateway look, a receipt is checked against the proved head. A node tha
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import cbor2
-import structlog
 
-from althing.client.errors import LyingNodeError, NodeError, RefusedTransactionError
+from althing.client.errors import LyingNodeError, RefusedTransactionError
 from althing.client.events import ChainEvent, events_of
-from althing.client.sending import Sender
-from althing.client.transport import Transport
-from althing.client.verified import VerifiedReader, pinned
-from althing.gateway.errors import LedgerError, LedgerRefusedError
+from althing.client.verified import pinned
+from althing.gateway.errors import LedgerError
 from althing.gateway.ledger import Cursor, DeviceView, LedgerEvent, LedgerStatus, Looked, Said, StreamView, Submission
+from althing.gateway.nodes import AskedNode, Nodes
 from althing.protocol.address import format_address, parse_address, stream_path
-from althing.protocol.errors import AlthingError, ProtocolError, UnavailableError
+from althing.protocol.errors import AlthingError, ProtocolError
 from althing.protocol.limits import PROOF_BYTES_MAX
 from althing.protocol.messages.devices import Device
 from althing.protocol.messages.identity import Account
@@ -33,91 +30,80 @@ from althing.protocol.trust import Trust
 
 __all__ = ["NodeLedger"]
 
-_log = structlog.get_logger("althing.gateway.ledger")
-
 _PAGE: Final = 1000
 _PAGES_MAX: Final = 10_000
 _LOOK_MAX: Final = 100  # devices and streams of one look
-_SHUN_S: Final = 300.0  # how long a node that lied is asked only when no other answers
 _SILENCE_S: Final = 90.0  # a block comes at least every 60 s, so a silent event stream is a dead one
-_BEHIND_ATTEMPTS: Final = 120  # of 25 ms: a block is proved by the next one, which follows at once
-
-T = TypeVar("T")
 
 
 class NodeLedger:
     """LedgerPort over HTTP. `urls` are bases such as http://127.0.0.1:8420, asked in turn."""
 
-    def __init__(self, urls: Sequence[str], trust: Trust, *, timeout_s: float = 5.0) -> None:
-        self._transport = Transport(urls, timeout_s=timeout_s, reads_max=1)
-        self._reader = VerifiedReader(self._transport, trust, attempts=_BEHIND_ATTEMPTS)
-        self._sender = Sender(self._transport, trust.genesis_hash)
+    def __init__(
+        self, urls: Sequence[str], trust: Trust, *, timeout_s: float = 5.0, token: str = "", verify: Any = True
+    ) -> None:
+        self._nodes = Nodes(urls, trust, timeout_s=timeout_s, token=token, verify=verify)
         self._genesis_hash = trust.genesis_hash
         self._pinned = pinned(trust)  # what proof files will be checked against
-        self._shunned: dict[str, float] = {}
-        self._lies = 0
-        self._used: dict[Said, str] = {}  # by which node something was said that can prove false later
 
     @property
     def lies_total(self) -> int:
-        return self._lies
+        return self._nodes.lies_total
 
     @property
     def node(self) -> str:
         """The node in use."""
-        return self._transport.url
+        return self._nodes.order[0].url
 
     @property
     def trust(self) -> Trust:
         """The newest header verified."""
-        return self._reader.trust
+        return self._nodes.order[0].reader.trust
 
     async def close(self) -> None:
-        await self._sender.aclose()
-        await self._transport.aclose()
+        await self._nodes.aclose()
 
     # --- the port
 
     async def status(self) -> LedgerStatus:
-        header = await self._ask(self._reader.header)
+        header = await self._nodes.ask(lambda node: node.reader.header())
         return LedgerStatus(header.chain_id, self._genesis_hash, header.height - 1, header.time.ns // 1_000_000_000)
 
     async def block_time_ns(self, height: int) -> int:
-        return (await self._ask(lambda: self._reader.header(height))).time.ns
+        return (await self._nodes.ask(lambda node: node.reader.header(height))).time.ns
 
     async def listed(self, gateway: bytes) -> list[str]:
-        return await self._ask(lambda: self._paths(gateway))
+        return await self._nodes.ask(lambda node: _paths(node, gateway))
 
     async def look(
         self, devices: Sequence[str], streams: Sequence[str], *, at_least: int = 0, elsewhere: bool = False
     ) -> Looked:
         if elsewhere:
-            self._transport.turn()
-        return await self._ask(lambda: self._look(devices, streams, at_least))
+            self._nodes.turn()
+        return await self._nodes.ask(lambda node: _look(node, devices, streams, at_least))
 
     async def stream(self, path: str) -> StreamView | None:
         found = (await self.look((), (path,))).streams[path]
         if found is not None:
             return found
         # Proved is the state before the newest block, which may have defined it.
-        height = await self._ask(self._height)
+        height = await self._nodes.ask(_height)
         return (await self.look((), (path,), at_least=height)).streams[path]
 
     async def gateway_head(self, gateway: bytes, *, at_least: int = 0) -> GatewayHead:
-        _, (value,) = await self._ask(lambda: self._states([b"streams/gateway/" + gateway], at_least))
+        _, (value,) = await self._nodes.ask(lambda node: _states(node, [b"streams/gateway/" + gateway], at_least))
         return GatewayHead(0, bytes(32), 0) if value is None else GatewayHead.from_bytes(value)
 
     async def submit(self, transaction: bytes) -> Submission:
         try:
-            done = await self._ask(lambda: self._sender.send(transaction), "submit")
+            done = await self._nodes.ask(lambda node: node.sender.send(transaction), "submit")
         except RefusedTransactionError as error:
             return Submission(error.tx_id, error.code, error.message, None)
         return Submission(done.tx_id, "", "", done.height)
 
     async def proof(self, stream: str, sequence: int) -> bytes:
-        data = await self._ask(
-            lambda: self._transport.get_bytes(f"/v1/proofs/{stream}/{sequence}", self._pinned), "proof"
-        )
+        path = f"/v1/proofs/{stream}/{sequence}"
+        data = await self._nodes.ask(lambda node: node.transport.get_bytes(path, self._pinned), "proof")
         if len(data) > PROOF_BYTES_MAX:
             self.doubt("proof", "a proof is too large")
             raise LedgerError("ledger.invalid", "a node's proof is too large")
@@ -127,125 +113,79 @@ class NodeLedger:
         headers = {"Accept": "text/event-stream"}
         if after is not None:
             headers["Last-Event-ID"] = f"{after[0]}:{after[1]}"
-        self._choose()
-        node = self._used["events"] = self.node
+        node = self._nodes.use("events")
         try:
-            async with self._transport.stream("/v1/events", headers, {}, silence_s=_SILENCE_S) as answer:
+            async with node.transport.stream("/v1/events", headers, {}, silence_s=_SILENCE_S) as answer:
                 async for event in events_of(answer.aiter_bytes()):
                     yield _event(event)
         except (LyingNodeError, ValueError, KeyError, TypeError) as error:
-            self._shun(node, f"an event is not of the form: {error}")
-            raise LedgerError("ledger.invalid", f"{node}: an event is not of the form") from error
+            self._nodes.shun(node, f"an event is not of the form: {error}")
+            raise LedgerError("ledger.invalid", f"{node.url}: an event is not of the form") from error
         except AlthingError as error:
-            self._leave(node)
-            raise LedgerError("ledger.unavailable", f"{node}: {error.message}") from error
-        self._leave(node)
-        raise LedgerError("ledger.unavailable", f"{node}: the event stream ended")
+            self._nodes.leave(node)
+            raise LedgerError("ledger.unavailable", f"{node.url}: {error.message}") from error
+        self._nodes.leave(node)
+        raise LedgerError("ledger.unavailable", f"{node.url}: the event stream ended")
 
     def doubt(self, said: Said, reason: str) -> None:
-        self._shun(self._used.get(said, self.node), reason)
+        self._nodes.doubt(said, reason)
 
-    # --- proved reads
 
-    async def _look(self, devices: Sequence[str], streams: Sequence[str], at_least: int) -> Looked:
-        """First what names an account or a number, then what stands there, both as of one version."""
-        found = Looked(0, {}, {})
-        while devices or streams:
-            part, devices = devices[:_LOOK_MAX], devices[_LOOK_MAX:]
-            paths, streams = streams[:_LOOK_MAX], streams[_LOOK_MAX:]
-            keys = [b"devices/device/" + name.encode() for name in part]
-            keys += [b"streams/number/" + path.encode() for path in paths]
-            version, values = await self._states(keys, at_least)
-            records = [None if value is None else Device.from_bytes(value) for value in values[: len(part)]]
-            numbers = [None if value is None else _number(value) for value in values[len(part) :]]
-            keys = [b"identity/account/" + record.address for record in records if record is not None]
-            for number in numbers:
-                if number is not None:
-                    keys += [b"streams/definition/" + number, b"streams/head/" + number]
-            rest: Iterator[bytes | None] = iter(())
-            if keys:
-                rest = iter((await self._reader.states(keys, version=version))[1])
-            for name, record in zip(part, records, strict=True):
-                found.devices[name] = None if record is None else _device(record, _there(next(rest)))
-            for path, number in zip(paths, numbers, strict=True):
-                found.streams[path] = None if number is None else _stream(_there(next(rest)), _there(next(rest)))
-            found = Looked(version if not found.height else min(version, found.height), found.devices, found.streams)
-        return found
+# --- proved reads
 
-    async def _states(self, keys: Sequence[bytes], at_least: int) -> tuple[int, list[bytes | None]]:
-        # Never older than what was proved before, whichever node is asked.
-        return await self._reader.states(keys, at_least=max(at_least, self._reader.version))
 
-    # --- a node's word
+async def _look(node: AskedNode, devices: Sequence[str], streams: Sequence[str], at_least: int) -> Looked:
+    """First what names an account or a number, then what stands there, both as of one version."""
+    found = Looked(0, {}, {})
+    while devices or streams:
+        part, devices = devices[:_LOOK_MAX], devices[_LOOK_MAX:]
+        paths, streams = streams[:_LOOK_MAX], streams[_LOOK_MAX:]
+        keys = [b"devices/device/" + name.encode() for name in part]
+        keys += [b"streams/number/" + path.encode() for path in paths]
+        version, values = await _states(node, keys, at_least)
+        records = [None if value is None else Device.from_bytes(value) for value in values[: len(part)]]
+        numbers = [None if value is None else _number(value) for value in values[len(part) :]]
+        keys = [b"identity/account/" + record.address for record in records if record is not None]
+        for number in numbers:
+            if number is not None:
+                keys += [b"streams/definition/" + number, b"streams/head/" + number]
+        rest: Iterator[bytes | None] = iter(())
+        if keys:
+            rest = iter((await node.reader.states(keys, version=version))[1])
+        for name, record in zip(part, records, strict=True):
+            found.devices[name] = None if record is None else _device(record, _there(next(rest)))
+        for path, number in zip(paths, numbers, strict=True):
+            found.streams[path] = None if number is None else _stream(_there(next(rest)), _there(next(rest)))
+        found = Looked(version if not found.height else min(version, found.height), found.devices, found.streams)
+    return found
 
-    async def _paths(self, gateway: bytes) -> list[str]:
-        params = {"limit": str(_PAGE), "gateway": format_address(gateway)}
-        found: list[str] = []
-        for _ in range(_PAGES_MAX):
-            page = await self._transport.get_json("/v1/streams", params)
-            with _checked("streams"):
-                found += [_path(item["stream"]) for item in page["streams"]]
-                following = page["next"]
-            if following is None:
-                return found
-            params["cursor"] = str(following)
-        raise LyingNodeError("the list of streams does not end")
 
-    async def _height(self) -> int:
-        found = await self._transport.get_json("/v1/status")
-        with _checked("/v1/status"):
-            return int(found["height"])
+async def _states(node: AskedNode, keys: Sequence[bytes], at_least: int) -> tuple[int, list[bytes | None]]:
+    # Never older than what was proved before, whichever node is asked.
+    return await node.reader.states(keys, at_least=max(at_least, node.reader.version))
 
-    # --- nodes
 
-    async def _ask(self, action: Callable[[], Awaitable[T]], said: Said | None = None) -> T:
-        """What the first node says that answers and does not lie; LedgerRefusedError when it refuses what was asked."""
-        reasons = []
-        for _ in self._transport.urls:
-            self._choose()
-            node = self.node
-            if said is not None:
-                self._used[said] = node
-            try:
-                return await action()
-            except RefusedTransactionError:
-                raise
-            except LyingNodeError as error:
-                self._shun(node, error.message)
-                reasons.append(f"{node}: {error.message}")
-            except NodeError as error:
-                if error.status == 404:
-                    raise LedgerRefusedError("ledger.not_found", error.message) from error
-                if error.status < 500 and error.status != 429:
-                    raise LedgerRefusedError(error.code, error.message, hint=error.hint) from error
-                self._leave(node)
-                reasons.append(f"{node}: {error.code} {error.message}")
-            except UnavailableError as error:
-                self._leave(node)
-                reasons.append(f"{node}: {error.message}")
-        raise LedgerError(
-            "ledger.unavailable",
-            f"no node answers: {'; '.join(reasons)}",
-            hint="start a node, or name another under [gateway] nodes in config.toml",
-        )
+# --- a node's word
 
-    def _choose(self) -> None:
-        """Turn to a node that has not lied lately; if all have, to the next one."""
-        now = asyncio.get_running_loop().time()
-        for _ in self._transport.urls:
-            if self._shunned.get(self.node, 0.0) <= now:
-                return
-            self._transport.turn()
 
-    def _leave(self, node: str) -> None:
-        if node == self.node:
-            self._transport.turn()
+async def _paths(node: AskedNode, gateway: bytes) -> list[str]:
+    params = {"limit": str(_PAGE), "gateway": format_address(gateway)}
+    found: list[str] = []
+    for _ in range(_PAGES_MAX):
+        page = await node.transport.get_json("/v1/streams", params)
+        with _checked("streams"):
+            found += [_path(item["stream"]) for item in page["streams"]]
+            following = page["next"]
+        if following is None:
+            return found
+        params["cursor"] = str(following)
+    raise LyingNodeError("the list of streams does not end")
 
-    def _shun(self, node: str, reason: str) -> None:
-        self._lies += 1
-        self._shunned[node] = asyncio.get_running_loop().time() + _SHUN_S
-        _log.error("a node lies", code="node.lied", node=node, reason=reason)
-        self._leave(node)
+
+async def _height(node: AskedNode) -> int:
+    found = await node.transport.get_json("/v1/status")
+    with _checked("/v1/status"):
+        return int(found["height"])
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cbor2
+import pytest
 
 from althing.gateway.ledger_nodes import NodeLedger
 from althing.light.verifier import verify_proof
@@ -124,5 +125,52 @@ def test_a_receipt_that_was_made_up_is_not_believed(tmp_path: Path) -> None:
             assert ledger(here).lies_total >= 1
             proof = await here.chain.proof("legacy/senml", 0)
             assert verify_proof(proof, parse_trust(here.home.trust_file.read_bytes())).sequence == 0
+
+    run(test())
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 429])
+def test_a_node_that_refuses_everything_does_not_stop_the_others(tmp_path: Path, status: int) -> None:
+    async def test() -> None:
+        liar = Liar(refuses=lambda method, path: status)
+        async with site(tmp_path, before=liar) as here:
+            assert liar.asked
+            await until(lambda: here.gateway.registry.connected)
+            assert (await here.post("legacy/senml", BODY)).status_code == 200
+            assert await here.gateway.drain(20)
+            assert here.gateway.anchoring.alarm == ""
+
+    run(test())
+
+
+@pytest.mark.parametrize("code", ["quota.bytes", "streams.not_writer", "tx.pending"])
+def test_a_refusal_that_was_made_up_is_not_believed(tmp_path: Path, code: str) -> None:
+    def alter(method: str, path: str, body: bytes) -> bytes:
+        if (method, path) != ("POST", "/v1/transactions"):
+            return body
+        (data,) = cbor2.loads(body)
+        return cbor2.dumps([[parse_transaction(data, genesis[0]).id, code, "no"]])
+
+    genesis: list[bytes] = []
+
+    async def test() -> None:
+        liar = Liar(alter, swallows="/v1/transactions")
+        async with site(tmp_path, before=liar) as here:
+            genesis.append(here.gateway.registry.genesis_hash)
+            assert (await here.post("legacy/senml", BODY)).status_code == 200
+            assert await here.gateway.drain(20)
+            assert liar.asked.count("POST /v1/transactions") == 1
+            assert here.gateway.anchoring.alarm == ""
+
+    run(test())
+
+
+def test_a_proof_that_one_node_does_not_have_is_asked_of_the_next(tmp_path: Path) -> None:
+    async def test() -> None:
+        liar = Liar(refuses=lambda method, path: 404 if path.startswith("/v1/proofs") else 0)
+        async with site(tmp_path, before=liar) as here:
+            assert (await here.post("legacy/senml", BODY)).status_code == 200
+            assert await here.gateway.drain(20)
+            assert any(path.startswith("GET /v1/proofs") for path in liar.asked)
 
     run(test())
