@@ -40,7 +40,7 @@ class Listener(Protocol):
         """Consensus parameters that the application has set."""
 
     def pruned(self, retain_height: int) -> None:
-        """The engine is told that it may forget blocks below a height."""
+        """The engine is told that it may forget blocks below a height; 0: none yet, because it still needs them."""
 
     def found(self, height: int) -> None:
         """The height at which the application starts: the engine is about to replay what it lacks."""
@@ -161,7 +161,7 @@ class DrivenApplication:
         done, self._finalized = self._finalized, None
         assert done is not None, "CometBFT finalizes before it commits"
         retain = max(0, min(response.retain_height, self.listener.retain_max))
-        if retain:
+        if response.retain_height:
             self.listener.pruned(retain)
         if done.params is not None:
             self.listener.limits(done.params)

@@ -97,6 +97,7 @@ class CometEngine:
         self._ready: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
+        self._copy_now = asyncio.Event()
         self._stopping = False
         self._ended = False
 
@@ -286,7 +287,9 @@ class CometEngine:
 
     async def _copy_headers(self) -> None:
         while True:
-            await asyncio.sleep(_COPY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._copy_now.wait(), _COPY_S)
+            self._copy_now.clear()
             try:
                 await asyncio.to_thread(self._copy_all)
             except AlthingError as error:
@@ -334,8 +337,9 @@ class CometEngine:
         self._params = params
 
     def pruned(self, retain_height: int) -> None:
-        """See `driven.Listener`."""
+        """See `driven.Listener`. Headers are copied now: what is not copied is not pruned."""
         self._base = max(self._base, retain_height)
+        self._tell(self._copy_now.set)
 
     @property
     def gas_max(self) -> int:

@@ -90,9 +90,8 @@ class EngineProcess:
 
     @property
     def pid(self) -> int:
-        """The process id; for tests and for the log."""
-        assert self._process is not None
-        return self._process.pid
+        """The process id, 0 before it runs; for tests and for the log."""
+        return 0 if self._process is None else self._process.pid
 
     async def start(self) -> None:
         """Run `cometbft start`. EngineError `engine.binary` when the system cannot."""
