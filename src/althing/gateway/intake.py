@@ -161,12 +161,13 @@ class Pipeline:
         else:
             self._unsigned(lane, item, content_type or lane.default_type, done)
 
-    def record(self, item: Inbound, refusal: Refused, done: Callable[[], None]) -> None:
-        """A message that a listener itself refused (RefusalLog of the MQTT server)."""
-        if not self._spool.room or self.closed:
-            done()  # nothing can be recorded; the listener's own counters have it
+    def record(self, item: Inbound, refusal: Refused, done: Done) -> None:
+        """A message that a listener itself refused (RefusalLog of the MQTT server): the same rate, and the record first."""
+        if self.closed or not self._spool.room:
+            self.busy_total += 1
+            done(_BUSY)
             return
-        self._refuse(item, refusal.code, refusal.reason, lambda _: done())
+        self._refuse_stranger(item, refusal.code, refusal.reason, done)
 
     def hold(self, streams: frozenset[str]) -> None:
         """Streams whose messages cannot be anchored right now: their senders are told Busy."""

@@ -114,6 +114,22 @@ def test_busy_keeps_the_order_answers_pings_and_loses_nothing(server, raw):
     assert [item.body[0] for item in server.intake.items] == list(range(1, 21))
 
 
+def test_a_stalled_stream_does_not_keep_up_the_others_of_a_relay(server, raw):
+    server.intake.answer = lambda item: Busy(60) if item.stream == "held" else Accepted(1)
+    client = raw(server).connect("c", user="dev")
+    for i in range(1, 4):
+        client.publish("althing/v1/dev/held", bytes((i,)), 1, i)
+    client.publish(TOPIC, b"other", 1, 4)
+    assert client.read().packet_id == 4
+    server.until(lambda: server.metrics.busy_retries >= 3)
+    client.publish(TOPIC, b"other", 1, 5)
+    assert client.read().packet_id == 5
+    client.silent()
+    server.intake.answer = lambda item: Accepted(1)
+    assert [client.read().packet_id for _ in range(3)] == [1, 2, 3]
+    assert [item.body[0] for item in server.intake.items if item.stream == "held"] == [1, 2, 3]
+
+
 def test_busy_with_qos2_and_a_client_that_leaves(server, raw):
     server.intake.answer = lambda item: Busy(1)
     client = raw(server).connect("c", user="dev", properties=b"\x11\0\0\0\x3c")
@@ -173,10 +189,15 @@ def test_a_foreign_device_is_refused_and_recorded(start, raw):
     class Log:
         def __init__(self):
             self.seen = []
+            self.busy = 2
 
         def record(self, item, refusal, done):
+            self.busy -= 1
+            if self.busy >= 0:
+                done(Busy(1))
+                return
             self.seen.append((item.device, item.principal.device, refusal.code))
-            done()
+            done(refusal)
 
     log = Log()
     server = start(refusals=log)
@@ -184,6 +205,7 @@ def test_a_foreign_device_is_refused_and_recorded(start, raw):
     client.publish("althing/v1/other/temp", b"x", 1, 1)
     assert client.read().body[2] == 0x87
     assert log.seen == [("other", "dev", "auth.wrong_device")]
+    assert log.busy == -1, "answered only when it was recorded"
     client.publish("althing/v1/dev", b"x", 1, 2)
     assert client.read().body[2] == 0x90
     client.publish("althing/v1/dev/a/b", b"x", 1, 3)

@@ -182,6 +182,35 @@ def test_refusals_leave_a_durable_record(tmp_path: Path) -> None:
     drive(tmp_path, test)
 
 
+def test_a_listeners_own_refusals_have_the_rate_of_all_strangers_and_are_recorded_first(tmp_path: Path) -> None:
+    async def test(rig: Rig) -> None:
+        refusal = Refused("auth.wrong_device", "another device's topic")
+        answers: list[Outcome] = []
+        for _ in range(500):
+            rig.pipeline.record(inbound("other", "x", b"y", principal="legacy"), refusal, answers.append)
+        assert [one for one in answers if isinstance(one, Refused)] == [], "not before they are durable"
+        await rig.pipeline.settled()
+        assert answers.count(Busy(1)) == 490
+        assert answers.count(refusal) == 10
+        assert rig.spool.refused_total == rig.spool.pending.records == 10
+        # The same bucket for a message that another listener gives to the pipeline.
+        assert await rig.send("other", "x", b"y", principal="legacy") == Busy(1)
+
+    drive(tmp_path, test, guard=GuardConfig(rate_per_s=0.001, rate_burst=10))
+
+
+def test_without_room_for_its_record_a_refusal_is_busy(tmp_path: Path) -> None:
+    async def test(rig: Rig) -> None:
+        rig.spool.failure = "spool.full"
+        answers: list[Outcome] = []
+        item = inbound("other", "x", b"y", principal="legacy")
+        rig.pipeline.record(item, Refused("auth.wrong_device", "another device's topic"), answers.append)
+        assert answers == [Busy(1)]
+        rig.spool.failure = ""
+
+    drive(tmp_path, test)
+
+
 def test_suspension_ends_with_the_block_that_decides_it(tmp_path: Path) -> None:
     async def test(rig: Rig) -> None:
         told: list[tuple[str, bool]] = []

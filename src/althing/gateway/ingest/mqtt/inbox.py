@@ -65,25 +65,52 @@ class Acknowledger(Protocol):
 
 
 class _Arrival:
-    """One ingested PUBLISH while the intake decides."""
+    """One PUBLISH while the intake decides, or records the listener's own `refusal`."""
 
-    __slots__ = ("inbound", "inbox", "incoming", "number", "publish")
+    __slots__ = ("inbound", "inbox", "incoming", "number", "publish", "refusal")
 
-    def __init__(self, inbox: Inbox, number: int, publish: Publish, inbound: Inbound, incoming: Incoming | None):
+    def __init__(
+        self,
+        inbox: Inbox,
+        number: int,
+        publish: Publish,
+        inbound: Inbound,
+        incoming: Incoming | None,
+        refusal: Refused | None,
+    ):
         self.inbox = inbox
         self.number = number
         self.publish = publish
         self.inbound = inbound
         self.incoming = incoming
+        self.refusal = refusal
 
     def __lt__(self, other: _Arrival) -> bool:
         return self.number < other.number
 
+    @property
+    def stream(self) -> tuple[str, str]:
+        return self.inbound.device, self.inbound.stream
+
     def submit(self) -> None:
-        self.inbox.hub.intake.submit(self.inbound, self.done)
+        hub = self.inbox.hub
+        if self.refusal is None or hub.refusals is None:
+            hub.intake.submit(self.inbound, self.done)
+        else:
+            hub.refusals.record(self.inbound, self.refusal, self.done)
 
     def done(self, outcome: Outcome) -> None:
         self.inbox.decided(self, outcome)
+
+
+class _Stalled:
+    """Messages of one stream that the intake had no room for: the oldest is offered again, the others wait behind it."""
+
+    __slots__ = ("probe", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[_Arrival] = []  # a heap
+        self.probe: _Arrival | None = None
 
 
 class Inbox:
@@ -103,8 +130,9 @@ class Inbox:
         self._paused = False
         self._targets: dict[str, Target] = {}
         self._arrivals = 0
-        self._stalled: list[_Arrival] = []
-        self._probe: _Arrival | None = None
+        # By stream, as order is by topic [MQTT-4.6.0-5]: a held one does not keep up the others of a relay. The window of
+        # the connection bounds them all.
+        self._stalled: dict[tuple[str, str], _Stalled] = {}
 
     def on_publish(self, publish: Publish) -> None:
         """Raises MqttPacketError when the client sends more than Receive Maximum allows [MQTT-3.3.4-9]."""
@@ -127,8 +155,9 @@ class Inbox:
         target = self._targets.get(publish.topic)
         if target is None:
             target = self._resolve(publish.topic)
-        if target.refusal is not None:
-            self._refuse_here(publish, target, target.refusal, incoming)
+        if target.refusal is not None and not (target.device and self.hub.refusals is not None):
+            self.hub.metrics.refused += 1
+            self._answer_refused(publish, incoming, target.refusal)
         elif target.device:
             self._ingest(publish, target, incoming)
         else:
@@ -139,17 +168,19 @@ class Inbox:
 
     def closed(self) -> None:
         """The connection is gone: what the intake had no room for is sent again by the client, or was QoS 0."""
-        for arrival in self._stalled:
-            if arrival.incoming is not None:
-                arrival.incoming.active = False
+        for stalled in self._stalled.values():
+            for arrival in stalled.waiting:
+                if arrival.incoming is not None:
+                    arrival.incoming.active = False
         self._stalled.clear()
         self.hub.stalled.pop(self._connection, None)
 
     def retry(self) -> None:
-        """Offer the oldest message again; the others follow when it gets through, so their order stays."""
-        if self._stalled and self._probe is None:
-            self._probe = heapq.heappop(self._stalled)
-            self._probe.submit()
+        """Offer each stream's oldest message again; its others follow when it gets through, so their order stays."""
+        for stalled in list(self._stalled.values()):
+            if stalled.probe is None and stalled.waiting:
+                stalled.probe = heapq.heappop(stalled.waiting)
+                stalled.probe.submit()
 
     # --- QoS 2 book-keeping
 
@@ -226,32 +257,34 @@ class Inbox:
         )
 
     def _ingest(self, publish: Publish, target: Target, incoming: Incoming | None) -> None:
+        """To the intake; or, refused by the listener itself, to the log of refusals and only then answered."""
         hub = self.hub
-        if not publish.qos and (self._stalled or hub.intake.overloaded):
+        if not publish.qos and ((target.device, target.stream) in self._stalled or hub.intake.overloaded):
             hub.metrics.dropped_qos0 += 1
             return
         self._arrivals += 1
         self._undecided_bytes += len(publish.payload)
         if self._undecided_bytes > hub.config.undecided_bytes_max:
             self._pause()
-        arrival = _Arrival(self, self._arrivals, publish, self._inbound(publish, target, incoming), incoming)
+        inbound = self._inbound(publish, target, incoming)
+        arrival = _Arrival(self, self._arrivals, publish, inbound, incoming, target.refusal)
         if incoming is not None and self._session.durable:
             hub.journal.when_durable(partial(self._submit, arrival))
         else:
             self._submit(arrival)
 
     def _submit(self, arrival: _Arrival) -> None:
-        if self._stalled or self._probe is not None:
+        if arrival.stream in self._stalled:
             self._stall(arrival)
         else:
-            self.hub.intake.submit(arrival.inbound, arrival.done)
+            arrival.submit()
 
     def _stall(self, arrival: _Arrival) -> None:
         if not self._connection.open:
             if arrival.incoming is not None:
                 arrival.incoming.active = False
             return
-        heapq.heappush(self._stalled, arrival)
+        heapq.heappush(self._stalled.setdefault(arrival.stream, _Stalled()).waiting, arrival)
         self.hub.stalled[self._connection] = None
 
     def decided(self, arrival: _Arrival, outcome: Outcome) -> None:
@@ -259,9 +292,10 @@ class Inbox:
         if arrival.publish.qos == 0 or not isinstance(outcome, Busy):
             self._undecided_bytes -= len(arrival.publish.payload)
             self._may_resume_reading()
-        probed = arrival is self._probe
-        if probed:
-            self._probe = None
+        stalled = self._stalled.get(arrival.stream)
+        probed = stalled is not None and stalled.probe is arrival
+        if stalled is not None and probed:
+            stalled.probe = None
         if isinstance(outcome, Accepted):
             self._accepted(arrival, outcome)
         elif isinstance(outcome, Refused):
@@ -273,12 +307,13 @@ class Inbox:
             self.hub.metrics.busy_retries += 1
             self._stall(arrival)
         if probed and not isinstance(outcome, Busy):
-            self._resume()
+            self._resume(arrival.stream)
 
-    def _resume(self) -> None:
-        waiting, self._stalled = self._stalled, []
-        self.hub.stalled.pop(self._connection, None)
-        for arrival in sorted(waiting):
+    def _resume(self, stream: tuple[str, str]) -> None:
+        stalled = self._stalled.pop(stream, None)
+        if not self._stalled:
+            self.hub.stalled.pop(self._connection, None)
+        for arrival in sorted(stalled.waiting) if stalled is not None else ():
             self._submit(arrival)
 
     def _accepted(self, arrival: _Arrival, outcome: Accepted) -> None:
@@ -315,15 +350,6 @@ class Inbox:
             hub.journal.when_durable(partial(self._puback, publish.packet_id, reason))
         elif incoming is not None:
             self._decide(publish.packet_id, incoming, reason, "")
-
-    def _refuse_here(self, publish: Publish, target: Target, refusal: Refused, incoming: Incoming | None) -> None:
-        """Refused by the listener itself: recorded durably where the pipeline offers that, then answered."""
-        self.hub.metrics.refused += 1
-        answer = partial(self._answer_refused, publish, incoming, refusal)
-        if self.hub.refusals is not None and target.device:
-            self.hub.refusals.record(self._inbound(publish, target, incoming), refusal, answer)
-        else:
-            answer()
 
     def _answer_refused(self, publish: Publish, incoming: Incoming | None, refusal: Refused) -> None:
         """A reason code, or for older clients an acknowledgement: silence would bring the message back for ever."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from althing.gateway.ingest.mqtt.reasons import Reason
-from althing.gateway.ingest.port import Inbound, Principal, Refused
+from althing.gateway.ingest.port import Inbound, Outcome, Principal, Refused
 
 __all__ = [
     "AccessRules",
@@ -72,8 +72,9 @@ class AccessRules(Protocol):
 class RefusalLog(Protocol):
     """Keeps a durable record of a message that the listener itself refused (a foreign device's topic)."""
 
-    def record(self, item: Inbound, refusal: Refused, done: Callable[[], None]) -> None:
-        """Call `done` exactly once on the event loop's thread when the record is durable."""
+    def record(self, item: Inbound, refusal: Refused, done: Callable[[Outcome], None]) -> None:
+        """Call `done` exactly once on the event loop's thread: Refused when the record is durable, Busy when there is none
+        yet, because of the rate or for want of room."""
         ...
 
 
