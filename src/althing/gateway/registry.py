@@ -131,7 +131,11 @@ class Registry:
         """The definition in force at a height, once the view has come there; LedgerError while it has not."""
         if self.height < height:
             raise LedgerError("ledger.behind", f"the registry has seen height {self.height}, not yet {height}")
-        known = self._history[path]
+        if path not in self._history:
+            await self.look_up(path)
+        known = self._history.get(path)
+        if known is None:
+            raise LedgerError("ledger.behind", f"no node has told the registry of the stream {path} yet")
         return next((definition for since, definition in reversed(known) if since <= height), known[0][1])
 
     def surely_unknown(self, path: str) -> bool:
@@ -370,9 +374,12 @@ class Registry:
         for tell in self.on_device:
             tell(device)
 
-    def _put_stream(self, stream: StreamView, height: int = 0) -> None:
+    def _put_stream(self, stream: StreamView, height: int | None = None) -> None:
+        """Without the height of its change it is new since the height up to which the view was complete."""
         if self.streams.get(stream.path) == stream:
             return
+        if height is None:
+            height = self.height + 1
         known = self._history.setdefault(stream.path, [])
         if not known or known[-1][1].schema_version != stream.definition.schema_version:
             known.append((height, stream.definition))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from althing.gateway.errors import LedgerError
 from althing.gateway.ingest.port import Accepted, Busy, Outcome, Refused
 from althing.gateway.intake import GuardConfig
 from althing.protocol.message import CONTENT_TYPE_COSE, sign_message
@@ -237,6 +239,32 @@ def test_rotated_keys(tmp_path: Path) -> None:
         assert await rig.send("ed25519", "data", signed(Suite.ED25519, 2, key=new)) == Accepted(1)
         assert rig.registry.device_of_key(new.suite, new.public) is not None
         assert rig.registry.device_of_key(Suite.ED25519, KEYS[Suite.ED25519].public) is None
+
+    drive(tmp_path, test)
+
+
+def test_an_update_during_an_outage_does_not_change_what_was_in_force_before(tmp_path: Path) -> None:
+    async def test(rig: Rig) -> None:
+        ledger = rig.ledger
+        ledger.pass_time(1)
+        await _until(lambda: rig.registry.height == ledger.height)
+        before = ledger.height
+        assert (await rig.registry.definition_at("legacy/raw", before)).schema_version == 0
+        ledger.away = True
+        ledger.changed.set()
+        await _until(lambda: not rig.registry.connected)
+        view = ledger.known_streams["legacy/raw"]
+        ledger.known_streams["legacy/raw"] = replace(view, definition=replace(view.definition, schema_version=1))
+        ledger._emit("streams.updated", view.definition.id, 1)
+        ledger.away = False
+        async with asyncio.timeout(5):
+            while rig.registry.streams["legacy/raw"].definition.schema_version == 0 or not rig.registry.connected:
+                await asyncio.sleep(0.01)
+        assert (await rig.registry.definition_at("legacy/raw", before)).schema_version == 0
+        assert (await rig.registry.definition_at("legacy/raw", ledger.height)).schema_version == 1
+        # Of a stream that it has never seen it says so, in a way that is tried again.
+        with pytest.raises(LedgerError, match=r"no node has told"):
+            await rig.registry.definition_at("legacy/none", before)
 
     drive(tmp_path, test)
 
