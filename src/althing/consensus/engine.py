@@ -15,7 +15,7 @@ application's Commit), `engine.behind`, `engine.halted`, `engine.stopped`, or Po
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
@@ -38,6 +38,7 @@ from althing.protocol.errors import AlthingError, RefusedError
 __all__ = [
     "Clock",
     "CommittedBlock",
+    "Dropped",
     "Engine",
     "EngineError",
     "EngineStatus",
@@ -48,6 +49,9 @@ __all__ = [
 
 Clock = Callable[[], int]
 """Wall-clock time as nanoseconds since 1970 (`time.time_ns` in production)."""
+
+Dropped = Callable[[Sequence[bytes]], None]
+"""Told of transactions, by SHA-256 of their bytes."""
 
 
 class EngineError(AlthingError):
@@ -155,6 +159,12 @@ class Engine(Protocol):
 
     async def submit(self, tx: bytes) -> CheckTxResponse:
         """Have the application check `tx`; on code 0 it is in the pool. Raises as the module's docstring states."""
+
+    def watch_drops(self, dropped: Dropped) -> None:
+        """Tell, on the event loop, of transactions that were in the pool and left it without a block (a recheck refused).
+
+        It may come before `submit` returns. One listener; a pool of another process may lose some untold.
+        """
 
     def status(self) -> EngineStatus:
         """Now."""

@@ -2,7 +2,8 @@
 
 One task admits whatever has arrived and hands the checks on (`signaturecheck`), another takes what has verified; few bundles
 at a time are under way to the engine while the next one fills, so load makes bundles larger and an idle chain answers at
-once. Whatever happens to a bundle, each sender gets one answer: a receipt, a refusal, or that the time is over.
+once. What the engine drops, or leaves out for too long, is bundled anew: an id executes once, however often it is sent.
+Whatever happens to a bundle, each sender gets one answer: a receipt, a refusal, or that the time is over.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ PENDING_MAX: Final = 20_000
 PENDING_BYTES_MAX: Final = 128 * 1024 * 1024
 BUNDLE_BYTES_MAX: Final = 2 * 1024 * 1024
 BUNDLES_UNDER_WAY_MAX: Final = 2
+OVERDUE_S: Final = 30  # and so many blocks: then a bundle counts as lost, since an engine may not see all it drops
+OVERDUE_BLOCKS: Final = 3  # a chain that stands still loses nothing
+AGAIN_S: Final = 0.1  # a bundle that is dropped again and again must not keep the node busy
 ADMISSION_MAX: Final = 512  # transactions judged at a time; keeps the loop free for others in between
 GROUPS_CHECKED_MAX: Final = 2  # groups whose signatures are being verified; what arrives meanwhile gathers
 
@@ -84,6 +88,15 @@ class _Pending:
     requests: list[_Request] = field(default_factory=list, repr=False)
 
 
+@dataclass(slots=True, eq=False)
+class _Bundle:
+    """What was sent to the engine together, when, and above which block."""
+
+    chosen: list[_Pending]
+    sent_s: float
+    height: int
+
+
 _Arrived = tuple[bytes, _Request, int]
 
 
@@ -122,7 +135,9 @@ class Submission:
         self._bytes = 0  # of what has arrived, is being judged or pending
         self._unbundled: deque[_Pending] = deque()
         self._expiring: dict[int, set[_Pending]] = {}  # pending by expiry
-        self._under_way: dict[bytes, list[_Pending]] = {}  # by the bundle's id
+        self._under_way: dict[bytes, _Bundle] = {}  # by the bundle's id, which is its name in the engine too
+        self._overdue: dict[bytes, _Bundle] = {}  # not counted on any more; the engine may have them all the same
+        self._height = 0  # of the last block heard of
         self._bundling = False
         self._stopping = False
         self._wake = asyncio.Event()
@@ -137,6 +152,7 @@ class Submission:
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._engine.watch_drops(self._dropped)
         self._admission = {
             asyncio.create_task(self._admit_forever(), name="admission"),
             asyncio.create_task(self._enter_forever(), name="entering"),
@@ -335,11 +351,13 @@ class Submission:
     async def _send(self, chosen: list[_Pending]) -> None:
         bundle = make_bundle(self._key, self._address, [p.data for p in chosen], self._ledger.genesis_hash)
         name = sha256(bundle)
-        self._under_way[name] = chosen
+        assert self._loop is not None
+        self._under_way[name] = _Bundle(chosen, self._loop.time(), self._height)
         try:
             response = await self._engine.submit(bundle)
         except AlthingError as exc:
-            self._give_up(name, exc.code, exc.message)
+            if exc.code != "pool.duplicate" or name not in self._overdue:  # the same once more: the engine still has it
+                self._give_up(name, exc.code, exc.message)
         except Exception as exc:  # noqa: BLE001 -- the engine's fault; senders are told, the next bundle goes on
             _log.exception("the engine could not check a bundle")
             self._give_up(name, "node.internal", f"the engine failed: {type(exc).__name__}")
@@ -348,8 +366,44 @@ class Submission:
                 self._give_up(name, response.codespace or "bundle.refused", response.log)
 
     def _give_up(self, name: bytes, code: str, message: str) -> None:
-        for pending in self._under_way.pop(name, ()):
+        bundle = self._under_way.pop(name, None)
+        for pending in () if bundle is None else bundle.chosen:
             self._finish(pending, TxAnswer(pending.tx_id, code, message))
+
+    def _dropped(self, names: Sequence[bytes]) -> None:
+        """The engine no longer has these bundles, and no block has them."""
+        for name in names:
+            self._overdue.pop(name, None)
+        gone = [self._under_way.pop(name) for name in names if name in self._under_way]
+        if gone:
+            _log.info("the engine dropped %d bundles; what of them still lives is bundled anew", len(gone))
+            self._put_back(gone)
+
+    def _put_back(self, bundles: Sequence[_Bundle]) -> None:
+        """To the front, in the old order. What has expired by the clock waits for the block that says so."""
+        assert self._loop is not None
+        now_s = self._clock() // 10**9
+        alive = [p for bundle in bundles for p in bundle.chosen if p.answer is None and p.expiry > now_s]
+        self._unbundled.extendleft(reversed(alive))
+        self._loop.call_later(AGAIN_S, self._start_bundling)
+
+    def _let_go(self) -> None:
+        """Slots of bundles that no block has taken for too long are for others, and their transactions bundled anew."""
+        assert self._loop is not None
+        now, height = self._loop.time(), self._height
+        late = {
+            name: bundle
+            for name, bundle in self._under_way.items()
+            if now - bundle.sent_s >= OVERDUE_S and height - bundle.height >= OVERDUE_BLOCKS
+        }
+        if late:
+            _log.warning(
+                "%d bundles were in no block for %d s; their transactions are bundled anew", len(late), OVERDUE_S
+            )
+            for name in late:
+                del self._under_way[name]
+            self._overdue |= late
+            self._put_back(list(late.values()))
 
     # --- blocks ---------------------------------------------------------------------------------------------------
 
@@ -361,6 +415,7 @@ class Submission:
 
     def _resolve(self, content: CommittedContent) -> None:
         """1. Receipts to those who wait. 2. What has expired cannot be executed any more. 3. Room for further bundles."""
+        self._height = content.height
         for bundle in content.finalized.result.bundles:  # 1
             own = bundle.id in self._under_way
             for tx_id, receipt in zip(bundle.tx_ids, bundle.receipts, strict=True):
@@ -374,8 +429,10 @@ class Submission:
             for pending in list(self._expiring[expiry]):
                 answer = TxAnswer(pending.tx_id, "tx.expired", f"the transaction expired at {expiry}")
                 self._finish(pending, answer)
-        for name in [n for n, chosen in self._under_way.items() if all(p.answer for p in chosen)]:  # 3
-            del self._under_way[name]
+        for kept in (self._under_way, self._overdue):  # 3
+            for name in [n for n, bundle in kept.items() if all(p.answer for p in bundle.chosen)]:
+                del kept[name]
+        self._let_go()
         self._start_bundling()
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from althing.client.keyfile import load_key
 from althing.consensus.abci import CheckTxResponse
 from althing.consensus.engine import Phase, PoolRefusedError
 from althing.ledger.assembly import Rulebook
-from althing.ledger.runtime.errors import PrunedError
+from althing.ledger.runtime.errors import PrunedError, TxError
 from althing.node import submission as module
 from althing.node.blockcontents import BlockContents
 from althing.node.daemon import open_node
@@ -401,6 +401,94 @@ def test_what_expires_while_pending_is_answered(home: Home, clock: Clock, monkey
             monkeypatch.setattr(node.engine, "submit", real)
             (answer,) = await submit(node, sender.sign(expiry=START + 500))
             assert receipt(answer).ok
+
+    run(work)
+
+
+def test_what_the_engine_drops_is_bundled_anew(home: Home, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each bundle is left out of blocks until a recheck has dropped it once: its slot is free and its senders get receipts."""
+
+    async def work() -> None:
+        async with running(home, clock) as (node, sender):
+            dropped: set[bytes] = set()
+            check, choose = node.ledger.check_bundle, node.ledger.choose
+
+            def refuse_once(data: bytes, time_s: int, *, recheck: bool) -> tuple[int, int]:
+                if recheck and data not in dropped:
+                    dropped.add(data)
+                    raise TxError("bundle.stale", "dropped")
+                return check(data, time_s, recheck=recheck)
+
+            def choose_later(items: Sequence[bytes], bytes_max: int) -> list[bytes]:
+                return choose([item for item in items if item in dropped], bytes_max)
+
+            monkeypatch.setattr(node.ledger, "check_bundle", refuse_once)
+            monkeypatch.setattr(node.ledger, "choose", choose_later)
+            tasks = []
+            for _ in range(module.BUNDLES_UNDER_WAY_MAX + 2):
+                tasks.append(asyncio.create_task(submit(node, sender.sign())))
+                await asyncio.sleep(0.05)
+            for (answer,) in await asyncio.gather(*tasks):
+                assert receipt(answer).ok
+            assert len(dropped) >= module.BUNDLES_UNDER_WAY_MAX
+            assert not node.submission._under_way
+            assert node.submission.pending == 0
+            assert node.submission._bytes == 0
+
+    run(work)
+
+
+def test_what_is_lost_unseen_is_bundled_anew(home: Home, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine with a pool of its own may forget and not say: after some blocks the slots are free again."""
+    monkeypatch.setattr(module, "OVERDUE_S", 0)
+
+    async def work() -> None:
+        async with running(home, clock) as (node, sender):
+            real = node.engine.submit
+            held = hold(node, monkeypatch)
+            tasks = [asyncio.create_task(submit(node, sender.sign()))]
+            while len(held) < module.BUNDLES_UNDER_WAY_MAX:
+                tasks.append(asyncio.create_task(submit(node, sender.sign())))
+                await asyncio.sleep(0.05)
+            tasks.append(asyncio.create_task(submit(node, sender.sign())))
+            monkeypatch.setattr(node.engine, "submit", real)
+            for (answer,) in await asyncio.gather(*tasks):
+                assert receipt(answer).ok
+            for lost in held:  # and when it was not lost after all, nothing executes twice
+                with suppress(PoolRefusedError):
+                    await real(lost)
+            assert not node.submission._under_way
+            assert not node.submission._overdue
+            assert node.submission._bytes == 0
+
+    run(work)
+
+
+def test_what_is_late_and_still_there_is_waited_for(home: Home, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundled anew it has the same bytes; the engine, which has them, refuses that, and nobody is told of it."""
+    monkeypatch.setattr(module, "OVERDUE_S", 0)
+
+    async def work() -> None:
+        async with running(home, clock) as (node, sender):
+            real, choose = node.engine.submit, node.ledger.choose
+            refused: list[str] = []
+
+            async def heard(bundle: bytes) -> CheckTxResponse:
+                try:
+                    return await real(bundle)
+                except PoolRefusedError as error:
+                    refused.append(error.code)
+                    raise
+
+            monkeypatch.setattr(node.engine, "submit", heard)
+            monkeypatch.setattr(
+                node.ledger, "choose", lambda items, bytes_max: choose(items, bytes_max) if refused else []
+            )
+            (answer,) = await submit(node, sender.sign())
+            assert receipt(answer).ok
+            assert refused == ["pool.duplicate"]
+            assert not node.submission._under_way
+            assert not node.submission._overdue
 
     run(work)
 

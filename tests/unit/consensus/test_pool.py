@@ -52,6 +52,21 @@ def test_what_no_block_can_hold_is_dropped() -> None:
     assert pool.ready == (1, tx_size(b"small"))
 
 
+def test_what_leaves_without_a_block_is_told_once() -> None:
+    dropped: list[bytes] = []
+    pool = Pool(count_max=10, bytes_max=1000, seen_max=5, dropped=dropped.extend)
+    for tx in (b"big" * 20, b"in a block", b"refused", b"checked", b"refused work"):
+        add(pool, tx)
+    assert len(pool.reap(50, -1)) == 4
+    pool.committed([b"in a block"])
+    for keep in (True, False, False):
+        pool.rechecked(b"refused", 1, keep=keep)
+    pool.rechecked(b"in a block", 1, keep=False)
+    pool.drop([b"refused work", b"in a block"])
+    assert dropped == [tx_key(b"big" * 20), tx_key(b"refused"), tx_key(b"refused work")]
+    assert pool.reap(1000, -1) == (b"checked",)
+
+
 def test_each_only_once() -> None:
     pool = make_pool()
     pool.reserve(tx_key(b"x"), 3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from althing.consensus.cometbft.sockets import SocketFolder
 from althing.consensus.cometbft.trace import TraceFile
 from althing.consensus.engine import (
     CommittedBlock,
+    Dropped,
     EngineError,
     EngineStatus,
     Genesis,
@@ -73,7 +74,10 @@ class CometEngine:
         self._genesis = genesis
         self._settings = settings
         self._home = CometHome(settings.directory.absolute())
-        self._pool = SentPool(count_max=settings.pool_count_max, bytes_max=settings.pool_bytes_max)
+        self._pool = SentPool(
+            count_max=settings.pool_count_max, bytes_max=settings.pool_bytes_max, dropped=self._dropped
+        )
+        self._watcher: Dropped | None = None
         self._phase = Phase.STOPPED
         self._error: AlthingError | None = None
         self._latest = 0
@@ -373,6 +377,10 @@ class CometEngine:
         self._pool.committed(txs)
         self._notify()
 
+    def _dropped(self, keys: Sequence[bytes]) -> None:
+        if self._watcher is not None:
+            self._watcher(keys)
+
     def _halt(self, error: AlthingError) -> None:
         """The process is left running if it does: what it has stored can still be read."""
         if self._stopping or self._phase is Phase.HALTED:
@@ -407,6 +415,10 @@ class CometEngine:
             raise UnavailableError("engine.halted", f"the engine has halted: {error}", retry_after_s=60)
         if phase is Phase.REPLAYING and self._health.catching_up:
             raise UnavailableError("engine.behind", "this node is still catching up with the chain", retry_after_s=5)
+
+    def watch_drops(self, dropped: Dropped) -> None:
+        """See `Engine.watch_drops`. Told by CometBFT's rechecks: what it forgets by itself is not seen here."""
+        self._watcher = dropped
 
     async def submit(self, tx: bytes) -> CheckTxResponse:
         """See `Engine.submit`. Cancelling the caller does not take the transaction back."""

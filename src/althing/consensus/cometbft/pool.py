@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from althing.consensus.abci import CheckTxResponse
 from althing.consensus.cometbft.driven import CheckOutcome
-from althing.consensus.engine import PoolRefusedError
+from althing.consensus.engine import Dropped, PoolRefusedError
 from althing.protocol.errors import AlthingError, UnavailableError
 
 __all__ = ["Sent", "SentPool"]
@@ -29,9 +29,10 @@ class Sent:
 
 
 class SentPool:
-    """Bounded by number and bytes."""
+    """Bounded by number and bytes. `dropped` is told what had been accepted and left without a block."""
 
-    def __init__(self, *, count_max: int, bytes_max: int) -> None:
+    def __init__(self, *, count_max: int, bytes_max: int, dropped: Dropped) -> None:
+        self._dropped = dropped
         self._count_max = count_max
         self._bytes_max = bytes_max
         self._sent: OrderedDict[bytes, Sent] = OrderedDict()
@@ -57,7 +58,11 @@ class SentPool:
         refused = isinstance(outcome, Exception) or outcome.code != 0
         if refused:
             self._remove(key)
-        if again or sent.answer.done():
+        if sent.answer.done():
+            if refused:
+                self._dropped([key])
+            return
+        if again:
             return
         if isinstance(outcome, Exception):
             sent.answer.set_exception(outcome)
@@ -79,7 +84,9 @@ class SentPool:
         else:
             error = UnavailableError("engine.unreachable", said)
         self._remove(sent.key)
-        if not sent.answer.done():
+        if sent.answer.done():
+            self._dropped([sent.key])
+        else:
             sent.answer.set_exception(error)
 
     def committed(self, txs: tuple[bytes, ...]) -> None:

@@ -11,13 +11,14 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse
 from althing.consensus.engine import (
     Clock,
     CommittedBlock,
+    Dropped,
     EngineError,
     EngineStatus,
     Genesis,
@@ -65,8 +66,12 @@ class SoloEngine:
         self._checker: Checker | None = None
         self._producer: Producer | None = None
         self._pool = Pool(
-            count_max=settings.pool_count_max, bytes_max=settings.pool_bytes_max, seen_max=settings.seen_max
+            count_max=settings.pool_count_max,
+            bytes_max=settings.pool_bytes_max,
+            seen_max=settings.seen_max,
+            dropped=lambda keys: self._tell(self._drop, keys),
         )
+        self._watcher: Dropped | None = None
         self._thread = threading.Thread(target=self._run, name="solo-consensus", daemon=True)
         self._stopping = threading.Event()
         self._wake = threading.Condition()
@@ -125,6 +130,10 @@ class SoloEngine:
         self._checks.add(future)
         self._checker.check(key, tx, future)
         return await future
+
+    def watch_drops(self, dropped: Dropped) -> None:
+        """See `Engine.watch_drops`."""
+        self._watcher = dropped
 
     def status(self) -> EngineStatus:
         """See `Engine.status`."""
@@ -358,6 +367,10 @@ class SoloEngine:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
+
+    def _drop(self, keys: Sequence[bytes]) -> None:
+        if self._watcher is not None:
+            self._watcher(keys)
 
     def _end(self) -> None:
         """The consensus thread has ended, with an error or because it was told to."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from althing.consensus.engine import PoolRefusedError
+from althing.consensus.engine import Dropped, PoolRefusedError
 from althing.protocol.errors import UnavailableError
 
 __all__ = ["Pool", "Waiting", "tx_key"]
@@ -33,10 +33,18 @@ class Waiting:
     deferred: bool = False
 
 
-class Pool:
-    """`reserve` before a check, then `admit` or `release`; blocks take with `reap` and report with `committed`."""
+def _nobody(_keys: Sequence[bytes]) -> None:
+    pass
 
-    def __init__(self, *, count_max: int, bytes_max: int, seen_max: int) -> None:
+
+class Pool:
+    """`reserve` before a check, then `admit` or `release`; blocks take with `reap` and report with `committed`.
+
+    `dropped` is told what was admitted and leaves without a block, on the thread that dropped it.
+    """
+
+    def __init__(self, *, count_max: int, bytes_max: int, seen_max: int, dropped: Dropped = _nobody) -> None:
+        self._dropped = dropped
         self._count_max = count_max
         self._bytes_max = bytes_max
         self._seen_max = seen_max
@@ -93,6 +101,8 @@ class Pool:
                 txs.append(waiting.tx)
             for key in hopeless:
                 self._remove(key)
+        if hopeless:
+            self._dropped(hopeless)
         return tuple(txs)
 
     def defer(self, txs: Iterable[bytes]) -> None:
@@ -123,8 +133,9 @@ class Pool:
     def drop(self, txs: Iterable[bytes]) -> None:
         """No longer wanted; they may come again."""
         with self._lock:
-            for key in map(tx_key, txs):
-                self._remove(key)
+            gone = [key for key in map(tx_key, txs) if self._remove(key)]
+        if gone:
+            self._dropped(gone)
 
     def unchecked_since(self, height: int) -> list[bytes]:
         """Transactions whose last check did not see this height, oldest first."""
@@ -140,8 +151,9 @@ class Pool:
                 return
             if keep:
                 self._waiting[key] = replace(waiting, checked_height=height)
-            else:
-                self._remove(key)
+                return
+            self._remove(key)
+        self._dropped([key])
 
     @property
     def ready(self) -> tuple[int, int]:
@@ -155,10 +167,12 @@ class Pool:
         with self._lock:
             return len(self._waiting) + len(self._checking), self._bytes
 
-    def _remove(self, key: bytes) -> None:
+    def _remove(self, key: bytes) -> bool:
         waiting = self._waiting.pop(key, None)
-        if waiting is not None:
-            self._bytes -= waiting.size
-            if not waiting.deferred:
-                self._ready_count -= 1
-                self._ready_bytes -= waiting.size
+        if waiting is None:
+            return False
+        self._bytes -= waiting.size
+        if not waiting.deferred:
+            self._ready_count -= 1
+            self._ready_bytes -= waiting.size
+        return True
