@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from althing.consensus.abci import (
-    CheckTxKind,
-    CheckTxRequest,
-    CheckTxResponse,
-    PrepareProposalRequest,
-    PrepareProposalResponse,
-)
 from althing.consensus.engine import CommittedBlock, Engine, EngineError, Genesis, Phase, PoolRefusedError
 from althing.consensus.grammar import Call, RecordingApplication, check_trace
 from althing.consensus.registry import ENGINES, make_engine
@@ -260,43 +252,6 @@ def test_what_expires_in_the_pool_is_removed(bench: Bench) -> None:
     run(story)
 
 
-def test_what_leaves_the_pool_without_a_block_is_told(bench: Bench) -> None:
-    """Else nobody could know that it will not come any more. What a block takes, or a first check refuses, is no drop."""
-
-    class Choosy(KeyValueApplication):
-        def prepare_proposal(self, request: PrepareProposalRequest, /) -> PrepareProposalResponse:
-            txs = tuple(tx for tx in request.txs if not tx.startswith(b"shaky"))
-            return super().prepare_proposal(replace(request, txs=txs))
-
-        def check_tx(self, request: CheckTxRequest, /) -> CheckTxResponse:
-            if request.kind is CheckTxKind.RECHECK and request.tx.startswith(b"shaky"):
-                return CheckTxResponse(code=1, codespace="kv")
-            return super().check_tx(request)
-
-    async def story() -> None:
-        dropped: list[bytes] = []
-        enough = asyncio.Event()
-
-        def told(keys: Sequence[bytes]) -> None:
-            assert asyncio.get_running_loop()
-            dropped.extend(keys)
-            if len(dropped) >= 2:
-                enough.set()
-
-        async with bench.running(Choosy(bench.directory / "app")) as engine:
-            engine.watch_drops(told)
-            assert (await engine.submit(b"no pair")).code == 1
-            for tx in (b"shaky1=1", b"steady=1", b"shaky2=1"):
-                assert (await engine.submit(tx)).code == 0
-            await enough.wait()
-            await block_with(engine, b"steady=1")
-            assert sorted(dropped) == sorted(sha256(tx).digest() for tx in (b"shaky1=1", b"shaky2=1"))
-            assert engine.status().pool_count == 0
-            assert (await engine.submit(b"shaky1=1")).code == 0, "it may come again"
-
-    run(story)
-
-
 def test_restart_continues_the_chain(bench: Bench) -> None:
     async def story() -> None:
         async with bench.running() as engine:
@@ -522,7 +477,6 @@ def test_an_application_that_fails_halts_the_engine_visibly(bench: Bench) -> Non
 
     async def story() -> None:
         async with bench.running(Broken(bench.directory / "app")) as engine:
-            await engine.wait_height(1)  # there is something stored
             await engine.submit(b"a=1")
             with pytest.raises(EngineError) as error:
                 await engine.wait_height(1000)

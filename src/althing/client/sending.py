@@ -123,6 +123,10 @@ class Sender:
             for _, future in pack:
                 if not future.done():
                     future.set_exception(exc)
+        except Exception as exc:  # noqa: BLE001 -- a fault of the program: who waits is told, the next pack goes on
+            for _, future in pack:
+                if not future.done():
+                    future.set_exception(exc)
         finally:
             for _, future in pack:
                 if not future.done():

@@ -13,7 +13,7 @@ from typing import Final
 from cbor2 import dumps
 
 from althing.protocol.codec import Item, decode, encode
-from althing.protocol.errors import CoseError
+from althing.protocol.errors import CoseError, EncodingError
 from althing.protocol.limits import KID_BYTES, TX_SIGNATURES_MAX
 from althing.protocol.signatures import PrivateKey, Suite
 
@@ -75,10 +75,10 @@ def parse_sign1(data: bytes, aad: bytes, *, bytes_max: int, further: bool = Fals
 
     Protected headers are `alg` and `kid` alone, unless the caller judges `further` ones.
     """
-    if len(data) <= bytes_max:
-        short = _short_sign1(data, aad, further)
-        if short is not None:
-            return short
+    _check_size(data, bytes_max)
+    short = _short_sign1(data, aad, further)
+    if short is not None:
+        return short
     if data[:1] != TAG_SIGN1:
         raise CoseError("cose.tag", "expected a tagged COSE_Sign1 (first byte 0xd2)")
     parts = decode(data[1:], bytes_max=bytes_max, depth_max=2)
@@ -140,6 +140,7 @@ def parse_sign(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
     """Take a COSE_Sign1 or COSE_Sign apart (by its tag)."""
     if data[:2] != TAG_SIGN:
         return parse_sign1(data, aad, bytes_max=bytes_max)
+    _check_size(data, bytes_max)
     parts = decode(data[2:], bytes_max=bytes_max, depth_max=4)
     match parts:
         case [b"", dict() as unprotected, bytes() as payload, list() as entries]:
@@ -163,6 +164,12 @@ def parse_sign(data: bytes, aad: bytes, *, bytes_max: int) -> Envelope:
         last = signature.kid
         signatures.append(signature)
     return Envelope(payload, tuple(signatures))
+
+
+def _check_size(data: bytes, bytes_max: int) -> None:
+    """Of the whole envelope: its tag counts."""
+    if len(data) > bytes_max:
+        raise EncodingError("cbor.too_large", f"{len(data)} bytes are more than the {bytes_max} allowed here")
 
 
 def _refuse_unprotected(headers: dict[Item, Item]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from althing.protocol.address import key_id
 from althing.protocol.codec import Item, decode, encode
 from althing.protocol.cose import Envelope, parse_sign, parse_sign1, sign, sign1
-from althing.protocol.errors import CoseError, ProtocolError
+from althing.protocol.errors import CoseError, EncodingError, ProtocolError
 from althing.protocol.limits import TX_SIGNATURES_MAX
 from althing.protocol.signatures import PrivateKey, Suite, verify
 from althing.testing.harness import seeded_key
@@ -46,6 +48,16 @@ def accepted(data: bytes, aad: bytes = AAD) -> Envelope | None:
         if not verify(key.suite, key.public, signature.signed, signature.value):
             return None
     return envelope
+
+
+@pytest.mark.parametrize("make", [lambda: one(ED), lambda: one(EC), both], ids=["ed25519", "es256", "both"])
+def test_the_size_is_that_of_the_whole_envelope(make: Callable[[], bytes]) -> None:
+    data = make()
+    assert parse_sign(data, AAD, bytes_max=len(data)).payload == PAYLOAD
+    for less in (1, 2, 3):
+        with pytest.raises(EncodingError) as error:
+            parse_sign(data, AAD, bytes_max=len(data) - less)
+        assert error.value.code == "cbor.too_large"
 
 
 @pytest.mark.parametrize("key", [ED, EC], ids=["ed25519", "es256"])
