@@ -69,6 +69,7 @@ class CometConfig:
     p2p_listen: str = "tcp://127.0.0.1:0"  # where peers connect; port 0 (any) only where nobody dials this node
     external_address: str = ""  # host:port that peers dial, where it is not the one listened on
     peers: tuple[str, ...] = ()  # <node id>@host:port of nodes to stay connected with
+    state_sync: tuple[str, ...] = ()  # addresses of two nodes or more whose headers a joining node compares
     idle_block_s: int = 30
     trace_file: Path | None = None  # every call of the engine, for a check against ABCI's grammar
 

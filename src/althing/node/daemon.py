@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from althing.consensus.abci import ValidatorUpdate
+from althing.consensus.cometbft.settings import StateSync
 from althing.consensus.engine import Clock, Engine, EngineError, Genesis
 from althing.consensus.registry import make_engine
 from althing.node.api.app import build_app, guarded
@@ -128,7 +129,7 @@ class NodeProcess:
         node = self.node = open_node(
             self.home,
             engine=config.engine,
-            settings=_engine_settings(config),
+            settings=_engine_settings(config, self.home),
             keep_versions=config.keep_versions,
             verify_processes=config.verify_processes,
             keep_receipts_days=config.keep_receipts_days,
@@ -217,7 +218,7 @@ def serve_node(
         runner.run(run_node(home, config, ready=ready))
 
 
-def _engine_settings(config: NodeConfig) -> Mapping[str, Any] | None:
+def _engine_settings(config: NodeConfig, home: Home) -> Mapping[str, Any] | None:
     if config.engine == "solo":
         return {
             "min_block_interval_ms": config.solo.min_block_interval_ms,
@@ -233,8 +234,17 @@ def _engine_settings(config: NodeConfig) -> Mapping[str, Any] | None:
             "persistent_peers": own.peers,
             "idle_block_s": own.idle_block_s,
             "trace_file": own.trace_file,
+            "state_sync": _state_sync(own.state_sync, home),
         }
     return None
+
+
+def _state_sync(servers: tuple[str, ...], home: Home) -> StateSync | None:
+    """From the header of the home's trust file on."""
+    if not servers:
+        return None
+    trust = home.trust()
+    return StateSync(servers, trust.height, trust.header_hash)
 
 
 def _security(config: ApiConfig) -> tuple[Any, str | None]:

@@ -27,6 +27,7 @@ from althing.protocol.messages.governance import (
 )
 from althing.protocol.messages.identity import Key
 from althing.protocol.signatures import PrivateKey
+from althing.protocol.trust import Trust, parse_trust
 from althing.service.durable import make_folders, write_file
 
 __all__ = [
@@ -52,7 +53,7 @@ DEFAULT_QUOTA: Final = Quota(bytes=2**33, gas=2**45)  # 8 GiB and 3.5 × 10^13 g
 
 
 class HomeError(AlthingError):
-    """A home cannot be used: `home.missing`, `.exists`, `.damaged`, `.read_only`; nor a network: `network.*`."""
+    """A home cannot be used: `home.missing`, `.exists`, `.no_trust`, `.damaged`, `.read_only`; nor a network: `network.*`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,17 @@ class Home:
             ) from exc
         except AlthingError as exc:
             raise HomeError("home.damaged", f"{self.genesis_file} is not a genesis record") from exc
+
+    def trust(self) -> Trust:
+        """What the home's trust file pins; HomeError `home.no_trust` without one."""
+        try:
+            return parse_trust(self.trust_file.read_bytes())
+        except FileNotFoundError as exc:
+            raise HomeError(
+                "home.no_trust",
+                f"there is no {self.trust_file}",
+                hint="get one from a node you trust: althing trust show",
+            ) from exc
 
     def node_key(self) -> PrivateKey:
         return load_key(self.node_key_file)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,12 +173,17 @@ class Restoring:
     """State sync's offers and chunks, on the consensus thread. What peers send is believed when it fits the app hash."""
 
     ledger: Ledger
-    restored: Callable[[int], None] = lambda _height: None
     _work: Restoration | None = field(default=None, init=False)
+    _have: bool = field(default=False, init=False)
 
     def offer(self, request: OfferSnapshotRequest) -> OfferSnapshotResult:
         snapshot = request.snapshot
-        if self.ledger.store.latest_version is not None:
+        have = self.ledger.store.latest_version
+        if have == snapshot.height and self.ledger.app_hash == request.app_hash:
+            # Restored before, but the engine ended before it knew: nothing is left to do but to say so.
+            self._work, self._have = None, True
+            return OfferSnapshotResult.ACCEPT
+        if have is not None:
             _log.error("a snapshot is offered, but this node has a state already")
             return OfferSnapshotResult.ABORT
         if snapshot.format != FORMAT:
@@ -203,6 +208,8 @@ class Restoring:
     def apply(self, request: ApplyChunkRequest) -> ApplyChunkResponse:
         """Chunks that an interrupted restore took already are passed over; the last of them ends it, like any last."""
         work = self._work
+        if self._have:
+            return ApplyChunkResponse(ApplyChunkResult.ACCEPT)
         if work is None or request.index > work.next_chunk:
             return ApplyChunkResponse(ApplyChunkResult.RETRY_SNAPSHOT)
         last = len(work.content.leaves) - 1
@@ -226,7 +233,6 @@ class Restoring:
         if done:
             self._work = None
             _log.info("restored", height=work.height, keys=work.keys)
-            self.restored(work.height)
         return ApplyChunkResponse(ApplyChunkResult.ACCEPT)
 
 

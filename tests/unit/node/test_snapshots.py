@@ -132,6 +132,11 @@ def test_a_joining_node_takes_the_state_and_goes_on(giver: Node, tmp_path: Path)
     assert (info.last_block_height, info.last_block_app_hash) == (10, giver.ledger.app_hash)
     assert info.app_version == giver.app.info(INFO).app_version
 
+    # The engine may end before it knows: then it offers the snapshot again, and all is there.
+    again = Joining(giver, joining.backend)
+    assert again.offer(newest) is OfferSnapshotResult.ACCEPT
+    assert [again.apply(index, b"") for index in range(3)] == [ApplyChunkResult.ACCEPT] * 3
+
     chain = LedgerHarness.__new__(LedgerHarness)
     chain.__dict__.update(giver.chain.__dict__, ledger=joining.ledger)
     other = Node(tmp_path / "other", chain, every=5)

@@ -1,10 +1,11 @@
-"""althing node: found a chain, run its node, ask it."""
+"""althing node: found a chain or join one, run its node, ask it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,13 +15,14 @@ from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption
 from althing.cli.output import emit
 from althing.cli.running import announce, run_daemon
 from althing.node.daemon import run_node
-from althing.node.home import create_home
+from althing.node.home import HomeError, create_home
+from althing.node.joining import join_home
 from althing.protocol.genesis import genesis_hash
 from althing.service.telemetry import configure_logs
 
-__all__ = ["app", "init", "start", "status"]
+__all__ = ["app", "init", "join", "start", "status"]
 
-app = typer.Typer(name="node", help="Nodes: init, start, status.", no_args_is_help=True)
+app = typer.Typer(name="node", help="Nodes: init, join, start, status.", no_args_is_help=True)
 
 
 @app.command("init", **examples("althing node init --chain my-chain --org acme --home my-chain"))
@@ -39,6 +41,69 @@ def init(
         f"chain {chain} founded in {home}\ngenesis {digest}\nnext: althing node start --home {home}",
         as_json=as_json,
     )
+
+
+@app.command(
+    "join",
+    **examples(
+        "althing node join --genesis genesis.cbor --peer 5f0c…@10.0.0.1:26656 --home my-node",
+        "althing node join --genesis genesis.cbor --peer 5f0c…@10.0.0.1:26656 --trust trust.json --state-sync"
+        " --rpc https://a.example:8420 --rpc https://b.example:8420",
+    ),
+)
+@guarded
+def join(
+    genesis: Annotated[Path, typer.Option("--genesis", help="The chain's genesis.cbor, from another node's home.")],
+    peer: Annotated[list[str], typer.Option("--peer", help="<node id>@host:port of a node; repeat it.")],
+    trust: Annotated[Path | None, typer.Option("--trust", help="Trust file from a source you believe.")] = None,
+    state_sync: Annotated[
+        bool, typer.Option("--state-sync", help="Take a snapshot of the state instead of executing every block.")
+    ] = False,
+    rpc: Annotated[
+        list[str] | None, typer.Option("--rpc", help="API address of a node to compare headers with; twice or more.")
+    ] = None,
+    p2p_listen: Annotated[
+        str, typer.Option("--p2p-listen", help="Where peers connect, tcp://host:port.")
+    ] = "tcp://127.0.0.1:0",
+    external_address: Annotated[str, typer.Option("--external-address", help="host:port that peers dial.")] = "",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a home for a node that joins a chain which others run."""
+    servers = rpc or []
+    if state_sync != bool(servers) or len(servers) == 1:
+        raise HomeError("home.state_sync", "state sync needs --state-sync and --rpc twice or more")
+    made = join_home(
+        home,
+        genesis=_read(genesis),
+        peers=peer,
+        trust=None if trust is None else _read(trust),
+        state_sync=servers,
+        p2p_listen=p2p_listen,
+        external_address=external_address,
+    )
+    found = made.home.genesis()
+    document = {
+        "home": str(home),
+        "chain_id": found.chain_id,
+        "genesis_hash": genesis_hash(found).hex(),
+        "peer_id": made.peer_id,
+        "node_address": made.node_address,
+        "node_key": made.node_public.hex(),
+        "validator_key": made.validator_public.hex(),
+    }
+    lines = [f"{home} joins chain {found.chain_id}", f"genesis        {document['genesis_hash']}"]
+    lines += [f"{name:14} {document[name]}" for name in ("peer_id", "node_address", "node_key", "validator_key")]
+    lines += [f"next: althing node start --home {home}"]
+    emit(document, "\n".join(lines), as_json=as_json)
+
+
+def _read(path: Path) -> bytes:
+    """A file named on the command line."""
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise HomeError("home.file", f"{path} cannot be read: {exc.strerror}") from exc
 
 
 @app.command("start", **examples("althing node start", "althing node start --home my-chain"))

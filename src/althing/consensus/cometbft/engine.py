@@ -283,7 +283,7 @@ class CometEngine:
             self._params = await asyncio.to_thread(self._reader.consensus_params, max(self._latest, 1))
         if self._phase is Phase.REPLAYING:
             self._health.catching_up = bool(status["sync_info"]["catching_up"])
-            self._healthy(self._health.catching_up, started=True)
+            self._healthy(self._health.catching_up, self._base, started=True)
         assert self._sender is not None
         self._sender.up()
         if self._ready is not None and not self._ready.done():
@@ -304,8 +304,9 @@ class CometEngine:
         while self._reader.copy():
             pass
 
-    def _healthy(self, catching_up: bool, *, started: bool = False) -> None:
-        """Told every second while the engine answers."""
+    def _healthy(self, catching_up: bool, base: int, *, started: bool = False) -> None:
+        """Told every second while the engine answers. After state sync its blocks begin where it joined."""
+        self._base = max(self._base, base)
         up = started or (self._ready is not None and self._ready.done())
         if up and self._phase in (Phase.REPLAYING, Phase.RUNNING):
             self._phase = Phase.REPLAYING if catching_up else Phase.RUNNING

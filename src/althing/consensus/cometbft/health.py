@@ -53,8 +53,8 @@ class Health:
         else:
             _log.debug(message, **fields)
 
-    async def watch(self, rpc: AsyncRpc, told: Callable[[bool], None]) -> None:
-        """Ask every second until cancelled."""
+    async def watch(self, rpc: AsyncRpc, told: Callable[[bool, int], None]) -> None:
+        """Ask every second until cancelled; tell whether the engine catches up, and the lowest height it has."""
         try:
             while True:
                 try:
@@ -65,7 +65,7 @@ class Health:
                     if isinstance(status, dict) and isinstance(network, dict):
                         self.catching_up = bool(status["sync_info"]["catching_up"])
                         self.peers = int(network["n_peers"])
-                        told(self.catching_up)
+                        told(self.catching_up, int(status["sync_info"]["earliest_block_height"] or 0))
                 await asyncio.sleep(_EVERY_S)
         finally:
             await rpc.close()

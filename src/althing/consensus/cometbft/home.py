@@ -41,7 +41,7 @@ def prepare_home(
     document = _genesis_document(genesis, validators)
     write_file(home.config_dir / "genesis.json", json.dumps(document).encode())
     key_file = (settings.key_file or home.path / _KEY_FILE).absolute()
-    text = _toml(_configuration(settings, abci, rpc, key_file))
+    text = _toml(_configuration(settings, genesis, abci, rpc, key_file))
     write_file(home.config_dir / "config.toml", text.encode())
     return key
 
@@ -82,7 +82,9 @@ def _genesis_document(genesis: Genesis, validators: tuple[ValidatorUpdate, ...])
     }
 
 
-def _configuration(settings: CometSettings, abci: SocketAddress, rpc: SocketAddress, key_file: Path) -> dict[str, Any]:
+def _configuration(
+    settings: CometSettings, genesis: Genesis, abci: SocketAddress, rpc: SocketAddress, key_file: Path
+) -> dict[str, Any]:
     """Every setting that is not CometBFT's default, and defaults that matter enough to be pinned."""
     pace = settings.pace
     return {
@@ -124,7 +126,7 @@ def _configuration(settings: CometSettings, abci: SocketAddress, rpc: SocketAddr
             "cache_size": settings.seen_max,
             "max_tx_bytes": settings.tx_bytes_max,
         },
-        "statesync": {"enable": False},
+        "statesync": _state_sync(settings, genesis),
         "blocksync": {"version": "v0", "adaptive_sync": False},
         "consensus": {
             "timeout_propose": f"{pace.propose_ms}ms",
@@ -142,6 +144,25 @@ def _configuration(settings: CometSettings, abci: SocketAddress, rpc: SocketAddr
         "storage": {"discard_abci_responses": False},
         "tx_index": {"indexer": "null"},  # never pruned, and half the disk: our read models index
         "instrumentation": {"prometheus": False},
+    }
+
+
+def _state_sync(settings: CometSettings, genesis: Genesis) -> dict[str, Any]:
+    """CometBFT passes it over by itself once it has blocks."""
+    chosen = settings.state_sync
+    if chosen is None:
+        return {"enable": False}
+    return {
+        "enable": True,
+        "rpc_servers": ",".join(chosen.servers),
+        "trust_height": chosen.trust_height,
+        "trust_hash": chosen.trust_hash.hex(),
+        # Who signed a lie can be held to it for so long.
+        "trust_period": f"{genesis.consensus_params.evidence_age_ns_max // 1_000_000_000}s",
+        "discovery_time": "5s",
+        "chunk_request_timeout": "10s",
+        "chunk_fetchers": 4,
+        "max_snapshot_chunks": 65_536,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from althing.consensus.engine import EngineError
 
-__all__ = ["PROFILES", "CometSettings", "Profile"]
+__all__ = ["PROFILES", "CometSettings", "Profile", "StateSync"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,24 @@ PROFILES: Final[dict[str, Profile]] = {
 }
 
 
+_SERVERS_MIN: Final = 2  # CometBFT's own rule: one alone could lie
+
+
+@dataclass(frozen=True, slots=True)
+class StateSync:
+    """Two or more nodes whose headers are compared, and the header that is trusted to begin with."""
+
+    servers: tuple[str, ...]
+    trust_height: int
+    trust_hash: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.servers) < _SERVERS_MIN or not all(s.startswith(("http://", "https://")) for s in self.servers):
+            raise EngineError(
+                "engine.settings", "state sync needs the addresses of two nodes or more, each http:// or https://"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class CometSettings:
     """Where it keeps its data, how it reaches its peers, and its pace. Block size and gas are consensus parameters."""
@@ -44,6 +62,7 @@ class CometSettings:
     p2p_listen: str = "tcp://127.0.0.1:0"  # port 0: any; fine for one validator, which nobody dials
     external_address: str = ""  # host:port that peers dial when it is not the one listened on
     persistent_peers: tuple[str, ...] = ()  # <node id>@host:port, redialled for ever
+    state_sync: StateSync | None = None  # where a node without blocks takes the state from
     abci_listen: str = ""  # default: a Unix socket in the directory
     idle_block_s: int = 30  # block time is the previous block's vote time: an idle chain's clock lags by at most this
     pool_count_max: int = 20_000
