@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from althing.ledger.modules.assets import state as assets_state
 from althing.ledger.modules.devices.state import DEVICES
 from althing.ledger.modules.governance import state as governance_state
 from althing.ledger.modules.identity import state as identity_state
@@ -18,7 +19,7 @@ from althing.ledger.runtime import headers, replay
 from althing.ledger.runtime.overlay import Table
 from althing.protocol.batch import Leaf
 from althing.protocol.catalog import MESSAGE_TYPES
-from althing.protocol.messages import devices, governance, identity, proposals, streams
+from althing.protocol.messages import assets, devices, governance, identity, proposals, streams
 from althing.protocol.proof import HeaderHistory, Proof, SignedHeaderPart
 from althing.protocol.receipt import Receipt
 from althing.protocol.record import Record
@@ -27,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "docs" / "spec"
 PAGES = sorted(SPEC.glob("*.md"))
 MODULES = (
+    assets,
+    assets_state,
     governance,
     proposals,
     identity,
@@ -115,7 +118,7 @@ def test_every_state_key_is_listed() -> None:
     assert len(prefixes) >= 20
     page = _page("messages")
     assert prefixes == set(
-        re.findall(r"^\| `((?:governance|identity|devices|streams|runtime)/[a-z_]+/?)`", page, re.MULTILINE)
+        re.findall(r"^\| `((?:governance|identity|devices|streams|assets|runtime)/[a-z_]+/?)`", page, re.MULTILINE)
     )
 
 
@@ -127,7 +130,7 @@ def test_every_event_is_listed() -> None:
                 first = node.args[0]
                 assert isinstance(first, ast.Constant)
                 emitted.add(first.value)
-    table = _page("messages").split("## 7. Events", 1)[1]
+    table = _page("messages").split("## 8. Events", 1)[1]
     assert emitted == set(re.findall(r"^\| `([a-z_.]+)` \|", table, flags=re.MULTILINE))
 
 

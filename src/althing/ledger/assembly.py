@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
+from althing.ledger.modules.assets.module import AssetsModule
 from althing.ledger.modules.devices.module import DevicesModule
 from althing.ledger.modules.governance.module import GovernanceModule
 from althing.ledger.modules.identity.module import IdentityModule
@@ -71,7 +72,8 @@ def version_1() -> Rules:
     governance.accounts = identity
     devices = DevicesModule(accounts=identity)
     streams = StreamsModule(accounts=identity, devices=devices)
-    return Rules(1, governance, identity, (governance, identity, devices, streams))
+    assets = AssetsModule(accounts=identity)
+    return Rules(1, governance, identity, (governance, identity, devices, streams, assets))
 
 
 def assemble() -> Rulebook:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
+from althing.ledger.modules.assets.state import BALANCES, ESCROWS, UNITS, own_balance, own_escrow
 from althing.ledger.modules.devices.state import DEVICES
 from althing.ledger.modules.governance.state import (
     CONDUCT,
@@ -41,6 +42,7 @@ from althing.ledger.state.store import StateStore
 from althing.ledger.state.view import StateView
 from althing.protocol.address import format_address, is_name
 from althing.protocol.limits import INT_MAX, NAME_CHARS_MAX
+from althing.protocol.messages.assets import Balance, Escrow, Unit
 from althing.protocol.messages.devices import Device
 from althing.protocol.messages.governance import Organisation, Parameters, Upgrade, Validator
 from althing.protocol.messages.identity import Account
@@ -287,6 +289,39 @@ class LedgerView:
 
     def account_proof(self, address: bytes) -> StateAnswer:
         return self.prove(ACCOUNTS.key(address))
+
+    # --- assets -----------------------------------------------------------------------------------------------------
+
+    def unit(self, symbol: str) -> Unit:
+        found = UNITS.get(self, symbol.encode("ascii")) if is_name(symbol) else None
+        if found is None:
+            raise NotFoundError("query.unit", f"there is no unit {symbol}", hint="list them: althing asset list")
+        return found
+
+    def units(self, after: str | None, limit: int) -> list[Unit]:
+        """Units by symbol, behind `after`."""
+        own = None if after is None else after[:NAME_CHARS_MAX].encode("utf-8", "replace")
+        return [unit for _, unit in self.page(UNITS, own, limit)]
+
+    def balance(self, address: bytes, symbol: str) -> Balance:
+        return BALANCES.get(self, own_balance(address, symbol)) or Balance(0, frozen=False)
+
+    def balances(self, address: bytes, limit: int = 1000) -> dict[str, int]:
+        """What an account has, by symbol."""
+        found = self._view.scan(BALANCES.prefix + address, limit=limit)
+        start = len(BALANCES.prefix) + len(address)
+        return {key[start:].decode("ascii"): Balance.from_bytes(data).amount for key, data in found}
+
+    def escrow(self, number: int) -> Escrow:
+        found = ESCROWS.get(self, own_escrow(number)) if 0 <= number <= INT_MAX else None
+        if found is None:
+            raise NotFoundError("query.escrow", f"there is no escrow {number}, or it is settled")
+        return found
+
+    def escrows(self, after: int | None, limit: int) -> list[Escrow]:
+        """Open escrows by number, behind `after`."""
+        own = None if after is None else own_escrow(after)
+        return [escrow for _, escrow in self.page(ESCROWS, own, limit)]
 
     def header_log(self) -> tuple[int, StateAnswer]:
         """Size of the header log, and the proof of its head."""

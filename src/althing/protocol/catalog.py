@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Protocol, Self
 
 from althing.protocol.codec import Item
 from althing.protocol.errors import EncodingError
-from althing.protocol.messages import devices, governance, identity, proposals, streams
+from althing.protocol.messages import assets, devices, governance, identity, proposals, streams
 
 __all__ = ["MESSAGE_TYPES", "MessageBody", "body_from_item", "body_to_item"]
 
@@ -24,7 +24,9 @@ class MessageBody(Protocol):
 
 
 MESSAGE_TYPES: Final[dict[str, type[MessageBody]]] = {
-    body.TYPE: body for module in (governance, proposals, identity, devices, streams) for body in module.MESSAGES
+    body.TYPE: body
+    for module in (governance, proposals, identity, devices, streams, assets)
+    for body in module.MESSAGES
 }
 
 

@@ -153,6 +153,18 @@ MEANINGS: Final[dict[str, Meaning]] = {
         "this is not the gateway's next anchor", "the gateway sets itself right; two gateways with one key?"
     ),
     "streams.anchor_table": Meaning("the entries are out of order, or do not cover the batch"),
+    "assets.exists": Meaning("there is a unit of this symbol", "choose another symbol"),
+    "assets.unknown": Meaning("there is no such unit", "`althing asset list` shows those there are"),
+    "assets.account": Meaning("the account that would get it does not exist", "check the address"),
+    "assets.cap": Meaning("there would be more of the unit than its cap allows"),
+    "assets.balance": Meaning("the account has less than that"),
+    "assets.frozen": Meaning("the unit, or the account's balance of it, is frozen by its issuer", "ask the issuer"),
+    "assets.arbiters": Meaning("arbiters are not in order, or not as many as are needed"),
+    "assets.timeout": Meaning("the timeout of an escrow is in the past", "choose a later ledger time"),
+    "assets.escrow": Meaning("there is no such escrow, or it is settled"),
+    "assets.settle": Meaning(
+        "nobody who signs may settle the escrow so, or not yet", "its parties, its arbiters or its timeout decide"
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from althing.ledger.assembly import Rulebook, Rules, version_1
+from althing.ledger.modules.assets.module import AssetsModule
 from althing.ledger.modules.devices.module import DevicesModule
 from althing.ledger.modules.governance.module import GovernanceModule
 from althing.ledger.modules.identity.module import IdentityModule
@@ -174,7 +175,14 @@ def rules_2() -> Rules:
     identity = IdentityModule(organisations=governance)
     governance.accounts = identity
     devices = DevicesModule(identity)
-    ordered: tuple[Module, ...] = (governance, identity, devices, StreamsModule(identity, devices), notes)
+    ordered: tuple[Module, ...] = (
+        governance,
+        identity,
+        devices,
+        StreamsModule(identity, devices),
+        AssetsModule(identity),
+        notes,
+    )
     return Rules(2, governance, identity, ordered, prices=PRICES_2, fees=notes)
 
 

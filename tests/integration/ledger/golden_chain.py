@@ -18,6 +18,16 @@ from althing.protocol.catalog import body_to_item
 from althing.protocol.codec import encode
 from althing.protocol.errors import AlthingError
 from althing.protocol.mapping import Field, Mapping, TimeField
+from althing.protocol.messages.assets import (
+    Burn,
+    DefineUnit,
+    FreezeBalance,
+    FreezeUnit,
+    Lock,
+    Mint,
+    Settle,
+    Transfer,
+)
 from althing.protocol.messages.devices import BindGateway, DeviceState, RegisterDevice, SetDeviceState, SetMetadata
 from althing.protocol.messages.governance import (
     AdmitNode,
@@ -174,6 +184,15 @@ def make() -> dict[str, Any]:
         one(acme, Vote(acme.address, 1, bytes(32), True)),
     )
     chain.block(one(bolt, Withdraw(1)))
+    held = Lock("coin", acme.address, bolt.address, 30, (bolt.address,), 1, chain.time_s + 500, "a pump")
+    chain.block(
+        one(bolt, DefineUnit(bolt.address, "coin", "Coin", 2, 100), Mint("coin", acme.address, 100)),
+        one(bolt, Mint("coin", acme.address, 1)),
+        one(acme, held, held, Transfer("coin", acme.address, clerk.address, 20, "")),
+        one(bolt, Settle(0, True), Settle(1, False), Burn("coin", bolt.address, 5)),
+        one(bolt, FreezeBalance("coin", acme.address, True), FreezeUnit("coin", False)),
+        one(acme, Transfer("coin", acme.address, bolt.address, 1, "")),
+    )
     broken = bytearray(one(acme, SetAttribute(acme.address, "a", "b")))
     broken[-1] ^= 1
     bundle = chain.bundle(

@@ -21,7 +21,7 @@ from althing.protocol.genesis import app_state_of, genesis_hash, genesis_of_app_
 from althing.protocol.limits import BUNDLE_TXS_MAX, INT_MAX, TX_BYTES_MAX, TX_MESSAGES_MAX, TX_SIGNERS_MAX
 from althing.protocol.mapping import Field, Mapping, TimeField
 from althing.protocol.merkle import leaf_hash, root_of
-from althing.protocol.messages import devices, governance, identity, proposals, streams
+from althing.protocol.messages import assets, devices, governance, identity, proposals, streams
 from althing.protocol.receipt import Event, Receipt, receipts_root
 from althing.protocol.schema import Quantity, StreamSchema
 from althing.protocol.signatures import Suite, verify
@@ -71,6 +71,14 @@ MESSAGES = [
     proposals.Propose(ADDRESS, "a title", 1_700_000_000, (b"\x80",)),
     proposals.Vote(ADDRESS, 0, HASH, True),
     proposals.Withdraw(0),
+    assets.DefineUnit(ADDRESS, "coin", "A coin", 2, None),
+    assets.Mint("coin", ADDRESS, 1),
+    assets.Burn("coin", ADDRESS, INT_MAX),
+    assets.Transfer("coin", ADDRESS, BOB.address, 5, "for a pump"),
+    assets.FreezeUnit("coin", True),
+    assets.FreezeBalance("coin", ADDRESS, False),
+    assets.Lock("coin", ADDRESS, BOB.address, 5, (ADDRESS,), 1, 1_700_000_000, ""),
+    assets.Settle(0, True),
 ]
 NOTE = MESSAGES[3]
 

@@ -9,6 +9,16 @@ from althing.protocol.address import address_of_key
 from althing.protocol.bundle import make_bundle
 from althing.protocol.catalog import MessageBody
 from althing.protocol.codec import Item, decode, encode
+from althing.protocol.messages.assets import (
+    Burn,
+    DefineUnit,
+    FreezeBalance,
+    FreezeUnit,
+    Lock,
+    Mint,
+    Settle,
+    Transfer,
+)
 from althing.protocol.messages.devices import BindGateway, DeviceState, RegisterDevice, SetDeviceState, SetMetadata
 from althing.protocol.messages.governance import (
     AdmitNode,
@@ -82,6 +92,14 @@ MESSAGES: tuple[MessageBody, ...] = (
     Propose(ADDRESS, "let dune go", 1_700_086_400, PROPOSED),
     Vote(OTHER, 3, proposal_content(3, ADDRESS, "let dune go", 1_700_086_400, PROPOSED), True),
     Withdraw(3),
+    DefineUnit(ADDRESS, "coin", "A coin of acme", 2, 10**12),
+    Mint("coin", OTHER, 12_345),
+    Burn("coin", OTHER, 1),
+    Transfer("coin", OTHER, ADDRESS, 2**63 - 1, "for a pump"),
+    FreezeUnit("coin", True),
+    FreezeBalance("coin", OTHER, True),
+    Lock("coin", OTHER, ADDRESS, 500, tuple(sorted((ADDRESS, OTHER))), 2, 1_700_086_400, "on delivery"),
+    Settle(0, False),
 )
 
 

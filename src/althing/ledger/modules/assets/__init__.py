@@ -1,0 +1,1 @@
+"""Units of account: issued by organisations, transferred, frozen, locked in escrow."""
