@@ -1,9 +1,12 @@
-"""Proofs from a home whose node is stopped: the same files, opened without an engine."""
+"""What a home can tell while its node is stopped: proofs, and its chain executed again. The same files, without an engine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from althing.archive.objects import LocalObjects
@@ -16,12 +19,14 @@ from althing.consensus.solo.store import BlockStore
 from althing.ledger.state.store import StateStore
 from althing.node.home import Home
 from althing.node.proofs import ProofBuilder
+from althing.node.replaying import Replay, ReplayError, replay
 from althing.node.sources import ArchiveLeaves, ChainAnchors
-from althing.protocol.block import SignedHeader, ValidatorSet
+from althing.protocol.block import Block, SignedHeader, ValidatorSet
 from althing.protocol.genesis import genesis_hash
+from althing.storage.lmdb import LmdbBackend
 from althing.storage.registry import open_backend
 
-__all__ = ["offline_proofs"]
+__all__ = ["offline_proofs", "replay_offline"]
 
 
 class _Stored(Protocol):
@@ -77,6 +82,66 @@ def _stored_blocks(home: Home) -> Iterator[_StoredBlocks]:
             headers.close()
     finally:
         unlock_directory(lock)
+
+
+class _StoredChain:
+    """`StoredChain` over the embedded engine's store."""
+
+    def __init__(self, store: BlockStore, latest_height: int) -> None:
+        self._store = store
+        self.latest_height = latest_height
+
+    def block(self, height: int) -> Block:
+        found = self._store.block(height)
+        if found is None:
+            raise EngineError("engine.unknown_height", f"block {height} is not stored in this home")
+        return found
+
+
+def replay_offline(home: Home, *, told: Callable[[int], None] = lambda _height: None) -> Replay:
+    """Execute the chain of a stopped home again, beside its state, and compare the end with it too.
+
+    ReplayError as `replaying.replay`; `replay.engine` where blocks are CometBFT's, which replays them itself.
+    """
+    genesis = home.genesis()
+    if CometHome(home.blocks_dir).headers_dir.is_dir():
+        raise ReplayError(
+            "replay.engine",
+            "the blocks of this home are in CometBFT's store, which only CometBFT reads",
+            hint="move node/state aside and start the node: CometBFT executes its stored blocks again and compares",
+        )
+    scratch = Path(tempfile.mkdtemp(prefix="replay-", dir=home.path / "node"))
+    try:
+        blocks = BlockStore(home.blocks_dir, map_bytes_max=SoloSettings(home.blocks_dir).map_bytes_max)
+        try:
+            state = blocks.state()
+            base, _ = blocks.bases()
+            if state is not None and base > genesis.initial_height:
+                raise ReplayError("replay.pruned", f"blocks before height {base} are pruned in this home")
+            backend = LmdbBackend(scratch / "state", durable=False)
+            try:
+                done = replay(genesis, _StoredChain(blocks, 0 if state is None else state.height), backend, told=told)
+            finally:
+                backend.close()
+        finally:
+            blocks.close()
+        _compare_state(home, done)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return done
+
+
+def _compare_state(home: Home, done: Replay) -> None:
+    """A block may be stored that the ledger had no time to execute: then the state is one behind."""
+    backend = open_backend("lmdb", home.state_dir, readonly=True)
+    try:
+        store = StateStore(backend)
+        if store.latest_version == done.height and store.root() != done.app_hash:
+            raise ReplayError(
+                "replay.diverged", f"the stored state at height {done.height} is not what its blocks give"
+            )
+    finally:
+        backend.close()
 
 
 @contextmanager

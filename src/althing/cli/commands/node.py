@@ -12,17 +12,18 @@ import typer
 
 from althing.cli.help import examples
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
-from althing.cli.output import emit
+from althing.cli.output import emit, working
 from althing.cli.running import announce, run_daemon
 from althing.node.daemon import run_node
-from althing.node.home import HomeError, create_home
+from althing.node.home import Home, HomeError, create_home
 from althing.node.joining import join_home
+from althing.node.offline import replay_offline
 from althing.protocol.genesis import genesis_hash
 from althing.service.telemetry import configure_logs
 
-__all__ = ["app", "init", "join", "start", "status"]
+__all__ = ["app", "init", "join", "replay", "start", "status"]
 
-app = typer.Typer(name="node", help="Nodes: init, join, start, status.", no_args_is_help=True)
+app = typer.Typer(name="node", help="Nodes: init, join, start, replay, status.", no_args_is_help=True)
 
 
 @app.command("init", **examples("althing node init --chain my-chain --org acme --home my-chain"))
@@ -119,6 +120,25 @@ def start(
         await run_node(home, ready=lambda process: announce("ready", api=process.url), stop=stop)
 
     run_daemon(main, with_parent=with_parent)
+
+
+@app.command("replay", **examples("althing node replay --home my-chain", "althing node replay --json"))
+@guarded
+def replay(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Execute a stopped home's chain again from genesis, and compare every state root and result with its headers."""
+    with working("executing the chain again", as_json=as_json):
+        done = replay_offline(Home(home))
+    emit(
+        {
+            "height": done.height,
+            "blocks": done.blocks,
+            "transactions": done.transactions,
+            "app_hash": done.app_hash.hex(),
+        },
+        f"{done.blocks} blocks with {done.transactions} transactions give what their headers say\n"
+        f"height {done.height}, app hash {done.app_hash.hex()}",
+        as_json=as_json,
+    )
 
 
 @app.command("status", **examples("althing node status", "althing node status --node http://127.0.0.1:8420"))
