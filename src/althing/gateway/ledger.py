@@ -43,7 +43,7 @@ class LedgerStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
-    """A device with its account's keys; `status` is the account's."""
+    """A device with its account's keys; `status` is the account's, `member` says that its organisation is not suspended."""
 
     name: str
     address: bytes
@@ -52,10 +52,11 @@ class DeviceView:
     state: DeviceState
     status: AccountStatus
     keys: tuple[KeyEntry, ...]
+    member: bool = True
 
     @property
     def active(self) -> bool:
-        return self.state == DeviceState.ACTIVE and self.status == AccountStatus.ACTIVE
+        return self.member and self.state == DeviceState.ACTIVE and self.status == AccountStatus.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from althing.protocol.address import format_address, parse_address, stream_path
 from althing.protocol.errors import AlthingError, ProtocolError
 from althing.protocol.limits import PROOF_BYTES_MAX
 from althing.protocol.messages.devices import Device
+from althing.protocol.messages.governance import Organisation
 from althing.protocol.messages.identity import Account
 from althing.protocol.messages.streams import GatewayHead, StreamDefinition, StreamHead
 from althing.protocol.timestamps import parse_time
@@ -145,15 +146,21 @@ async def _look(node: AskedNode, devices: Sequence[str], streams: Sequence[str],
         version, values = await _states(node, keys, at_least)
         records = [None if value is None else Device.from_bytes(value) for value in values[: len(part)]]
         numbers = [None if value is None else _number(value) for value in values[len(part) :]]
-        keys = [b"identity/account/" + record.address for record in records if record is not None]
+        owners = list(dict.fromkeys(record.organisation for record in records if record is not None))
+        keys = [b"governance/organisation/" + owner for owner in owners]
+        keys += [b"identity/account/" + record.address for record in records if record is not None]
         for number in numbers:
             if number is not None:
                 keys += [b"streams/definition/" + number, b"streams/head/" + number]
         rest: Iterator[bytes | None] = iter(())
         if keys:
             rest = iter((await node.reader.states(keys, version=version))[1])
+        members = {owner: not Organisation.from_bytes(_there(next(rest))).suspended for owner in owners}
         for name, record in zip(part, records, strict=True):
-            found.devices[name] = None if record is None else _device(record, _there(next(rest)))
+            if record is None:
+                found.devices[name] = None
+            else:
+                found.devices[name] = _device(record, _there(next(rest)), member=members[record.organisation])
         for path, number in zip(paths, numbers, strict=True):
             found.streams[path] = None if number is None else _stream(_there(next(rest)), _there(next(rest)))
         found = Looked(version if not found.height else min(version, found.height), found.devices, found.streams)
@@ -216,10 +223,17 @@ def _number(value: bytes) -> bytes:
     return int(number).to_bytes(8, "big")
 
 
-def _device(record: Device, value: bytes) -> DeviceView:
+def _device(record: Device, value: bytes, *, member: bool) -> DeviceView:
     account = Account.from_bytes(value)
     return DeviceView(
-        record.name, record.address, record.organisation, record.gateway, record.state, account.status, account.keys
+        record.name,
+        record.address,
+        record.organisation,
+        record.gateway,
+        record.state,
+        account.status,
+        account.keys,
+        member,
     )
 
 

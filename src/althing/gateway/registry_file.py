@@ -20,7 +20,7 @@ from althing.protocol.messages.streams import StreamDefinition
 __all__ = ["RegistryFile", "Saved"]
 
 _log = structlog.get_logger("althing.gateway.registry")
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +90,12 @@ def _device_item(device: DeviceView) -> list[Any]:
         int(device.state),
         int(device.status),
         keys,
+        device.member,
     ]
 
 
 def _device(item: list[Any]) -> DeviceView:
-    name, address, organisation, gateway, state, status, keys = item
+    name, address, organisation, gateway, state, status, keys, member = item
     return DeviceView(
         name,
         address,
@@ -103,4 +104,5 @@ def _device(item: list[Any]) -> DeviceView:
         DeviceState(state),
         AccountStatus(status),
         tuple(KeyEntry.from_item(key) for key in keys),
+        member,
     )

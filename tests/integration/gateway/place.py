@@ -54,6 +54,7 @@ async def site(
     before: Callable[[str], AbstractAsyncContextManager[str]] | None = None,
     honest: bool = True,
     check_s: float = 60.0,
+    mqtt: bool = False,
 ) -> AsyncIterator[Site]:
     """`before`, given the node's address, puts another node in front of it in the gateway's list; without `honest` that
     one is alone there."""
@@ -80,7 +81,7 @@ async def site(
                 nodes=(*extra_nodes, url) if honest else extra_nodes,
                 registry_check_s=check_s,
                 verify_processes=0,
-                mqtt=ListenerConfig(enabled=False),
+                mqtt=ListenerConfig(enabled=mqtt),
                 http=ListenerConfig(port=0),
                 batch=replace(FAST, age_s=0.1, patience_s=5.0),
             )
