@@ -477,13 +477,13 @@ def test_an_application_that_fails_halts_the_engine_visibly(bench: Bench) -> Non
 
     async def story() -> None:
         async with bench.running(Broken(bench.directory / "app")) as engine:
+            await engine.wait_height(1)
             await engine.submit(b"a=1")
             with pytest.raises(EngineError) as error:
                 await engine.wait_height(1000)
             assert "bug in the application" in error.value.message
             with pytest.raises(EngineError):
-                async for _ in engine.committed(1):
-                    pass
+                [block async for block in engine.committed(1)]
             with pytest.raises(UnavailableError) as refused:
                 await engine.submit(b"b=1")
             assert refused.value.code == "engine.halted"
