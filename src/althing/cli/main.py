@@ -9,6 +9,7 @@ import typer
 from althing import __version__
 from althing.cli.commands import (
     account,
+    asset,
     chain,
     demo,
     device,
@@ -43,6 +44,7 @@ app.command(
 )(demo.demo)
 for module in (
     account,
+    asset,
     chain,
     device,
     engine,

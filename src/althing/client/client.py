@@ -26,6 +26,7 @@ from althing.protocol.address import address_of_key, format_address, stream_path
 from althing.protocol.catalog import MessageBody, body_to_item
 from althing.protocol.codec import decode, encode
 from althing.protocol.errors import UnavailableError
+from althing.protocol.messages.assets import Balance, Unit
 from althing.protocol.messages.devices import (
     BindGateway,
     Device,
@@ -238,6 +239,16 @@ class AsyncClient:
         """An open proposal, proved."""
         key = b"governance/proposal/" + number.to_bytes(8, "big")
         return await self._record(key, Proposal, f"open proposal {number}")
+
+    async def unit(self, symbol: str) -> Unit:
+        """A unit of account, proved."""
+        return await self._record(b"assets/unit/" + symbol.encode("utf-8"), Unit, f"unit {symbol}")
+
+    async def balance(self, account: bytes, symbol: str) -> Balance:
+        """What an account has of a unit, proved; also that it has nothing."""
+        key = b"assets/balance/" + account + symbol.encode("utf-8")
+        _, value = await self._reader.state(key, at_least=self._sender.height)
+        return Balance(0, frozen=False) if value is None else Balance.from_bytes(value)
 
     async def device(self, name: str) -> Device:
         """A device's record, proved."""

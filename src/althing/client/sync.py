@@ -17,6 +17,7 @@ from althing.client.client import AsyncClient, ChainEvent
 from althing.client.readings import Readings
 from althing.client.sending import Committed, Signer
 from althing.protocol.catalog import MessageBody
+from althing.protocol.messages.assets import Balance, Unit
 from althing.protocol.messages.devices import Device, DeviceState
 from althing.protocol.messages.governance import Parameters
 from althing.protocol.messages.identity import Account, AccountKind, Key
@@ -150,6 +151,12 @@ class Client:
 
     def account(self, address: bytes) -> Account:
         return self._run(self._client.account(address))
+
+    def unit(self, symbol: str) -> Unit:
+        return self._run(self._client.unit(symbol))
+
+    def balance(self, account: bytes, symbol: str) -> Balance:
+        return self._run(self._client.balance(account, symbol))
 
     def device(self, name: str) -> Device:
         return self._run(self._client.device(name))

@@ -17,6 +17,7 @@ from althing.node.api.page import Page, static_directory
 from althing.node.api.problems import RESPONSES, Problem, install_problems
 from althing.node.api.routes import (
     accounts,
+    assets,
     batches,
     blocks,
     chain,
@@ -41,6 +42,7 @@ _RESOURCES: Final = (
     transactions.router,
     accounts.router,
     governance.router,
+    assets.router,
     devices.router,
     streams.router,
     readings.router,

@@ -17,6 +17,7 @@ from althing.protocol.messages.identity import KeyEntry
 
 __all__ = [
     "AccountAnswer",
+    "Address",
     "KeyAnswer",
     "OrganisationAnswer",
     "OrganisationsAnswer",
