@@ -18,12 +18,13 @@ from althing.node.daemon import run_node
 from althing.node.home import Home, HomeError, create_home
 from althing.node.joining import join_home
 from althing.node.offline import replay_offline
+from althing.node.resetting import reset_home
 from althing.protocol.genesis import genesis_hash
 from althing.service.telemetry import configure_logs
 
-__all__ = ["app", "init", "join", "replay", "start", "status"]
+__all__ = ["app", "init", "join", "replay", "reset", "start", "status"]
 
-app = typer.Typer(name="node", help="Nodes: init, join, start, replay, status.", no_args_is_help=True)
+app = typer.Typer(name="node", help="Nodes: init, join, start, status, replay, reset.", no_args_is_help=True)
 
 
 @app.command("init", **examples("althing node init --chain my-chain --org acme --home my-chain"))
@@ -120,6 +121,25 @@ def start(
         await run_node(home, ready=lambda process: announce("ready", api=process.url), stop=stop)
 
     run_daemon(main, with_parent=with_parent)
+
+
+@app.command("reset", **examples("althing node reset --home my-node", "althing node reset --home my-node --yes"))
+@guarded
+def reset(
+    home: HomeOption = DEFAULT_HOME,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Set a stopped node's data aside, so that it joins its chain anew. Keys stay, and nothing is deleted."""
+    chain = Home(home).genesis().chain_id
+    if not yes and input(f"Data of {home} will be set aside. Name the chain to go on: ") != chain:
+        raise HomeError("home.not_confirmed", f"nothing was done: that is not {chain}")
+    aside = reset_home(Home(home))
+    emit(
+        {"home": str(home), "set_aside": str(aside)},
+        f"set aside in {aside}; delete it when the node has caught up\nnext: althing node start --home {home}",
+        as_json=as_json,
+    )
 
 
 @app.command("replay", **examples("althing node replay --home my-chain", "althing node replay --json"))
