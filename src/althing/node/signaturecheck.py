@@ -31,6 +31,7 @@ CHECKS_A_FRAME: Final = 128
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 THREADS: Final = 2
 CHECKS_A_TASK: Final = 64
+_ANSWER_S: Final = 30.0  # all that may wait at once takes a few seconds
 _STOP_S: Final = 5
 
 _log = logging.getLogger(__name__)
@@ -94,6 +95,10 @@ class _Worker:
             else:
                 connection.close()
 
+    def kill(self) -> None:
+        """End a process that does not answer; those who wait for it hear of it, and another is started."""
+        self._process.kill()
+
     async def stop(self) -> None:
         self._task.cancel()
         await asyncio.wait({self._task})
@@ -110,8 +115,9 @@ class _Worker:
 class SignatureChecks:
     """`failures` from the event loop; `processes` 0 verifies in threads, which suits tests and nodes with little to do."""
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int, *, answer_s: float = _ANSWER_S) -> None:
         self._processes = processes
+        self._answer_s = answer_s
         self._workers: list[_Worker] = []
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="verify")
         self._stopping = False
@@ -129,7 +135,12 @@ class SignatureChecks:
         workers = await self._ready()
         if workers:
             try:
-                return await _asked(workers, checks)
+                async with asyncio.timeout(self._answer_s):
+                    return await _asked(workers, checks)
+            except TimeoutError:
+                _log.error("a process that verifies signatures does not answer, and is ended")
+                for worker in workers:
+                    worker.kill()
             except ConnectionError:
                 _log.warning("signatures are verified in threads until another process is up")
         loop = asyncio.get_running_loop()

@@ -76,3 +76,21 @@ def test_a_process_that_dies_is_replaced() -> None:
         assert (first._process.returncode, second.returncode) == (-signal.SIGKILL, 0)
 
     asyncio.run(work())
+
+
+def test_a_process_that_hangs_is_ended_and_replaced() -> None:
+    async def work() -> None:
+        checker = SignatureChecks(1, answer_s=0.5)
+        try:
+            sample = checks(20, set())
+            await up(checker, sample)
+            first = checker._workers[0]
+            os.kill(first._process.pid, signal.SIGSTOP)
+            assert await checker.failures(checks(300, {7, 299})) == {7, 299}
+            await up(checker, sample)
+            assert checker._workers[0] is not first
+        finally:
+            await checker.stop()
+        assert first._process.returncode == -signal.SIGKILL
+
+    asyncio.run(work())
