@@ -205,9 +205,7 @@ class NewStreams(StreamsModule):
 
 def next_release(moved: list[int]) -> Rulebook:
     first, second = version_1(), version_1()
-    *others, streams = second.ordered
-    assert isinstance(streams, StreamsModule)
-    ordered = (*others, NewStreams(streams, moved))
+    ordered = tuple(NewStreams(one, moved) if isinstance(one, StreamsModule) else one for one in second.ordered)
     return Rulebook(first, Rules(2, second.governance, second.identity, ordered))
 
 
