@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal, TextIO
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import structlog
 
@@ -13,10 +14,28 @@ __all__ = ["configure_logs"]
 Level = Literal["debug", "info", "warning", "error"]
 
 
+class _Lines:
+    """A stream that is closed, broken or full loses its lines: what they tell of must go on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):  # ValueError: it was closed
+            return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure_logs(level: Level = "info", *, json: bool = True, stream: TextIO | None = None) -> None:
     """Set up structlog, and the standard library's logging of others through it, once per process."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    out = stream if stream is not None else sys.stderr
+    to = stream if stream is not None else sys.stderr
+    out = cast("TextIO", _Lines(to))
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -24,7 +43,7 @@ def configure_logs(level: Level = "info", *, json: bool = True, stream: TextIO |
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=out.isatty())
+        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=to.isatty())
     )
     structlog.configure(
         processors=[*shared, renderer],
