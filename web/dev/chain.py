@@ -110,7 +110,7 @@ class Chain:
         self.proofs = ProofBuilder(self.genesis.chain_id, self.genesis_hash, self.ledger.store, self, self)
         self._nonce = 0
         self._app_hash = self.ledger.app_hash
-        self.run(CreateAccount(self.admin.address, AccountKind.GATEWAY, "gateway-1", (), 1, (self.gateway.public,)))
+        self.run(CreateAccount(self.admin.address, AccountKind.GATEWAY, "gateway-1", (), 1, (self.gateway.public,)), holder=self.gateway)
 
     # -- the ports of a ProofBuilder ---------------------------------------------------------------------------------
 
@@ -130,12 +130,13 @@ class Chain:
 
     # -- blocks ------------------------------------------------------------------------------------------------------
 
-    def run(self, *messages, by: Actor | None = None) -> Receipt:
-        """One transaction of `by` in a block, and the block that proves it."""
+    def run(self, *messages, by: Actor | None = None, holder: Actor | None = None) -> Receipt:
+        """One transaction of `by` in a block, and the block that proves it; `holder` co-signs for a key's own address."""
         actor = by or self.admin
+        signers = [actor] if holder is None else [actor, holder]
         self._nonce += 1
         transaction = Transaction(
-            signers=(actor.address,),
+            signers=tuple(sorted(signer.address for signer in signers)),
             payer=actor.address,
             gas_limit=50_000_000,
             fee=0,
@@ -143,7 +144,7 @@ class Chain:
             nonce=self._nonce.to_bytes(8, "big"),
             messages=messages,
         )
-        data = sign_transaction(transaction, [actor.key], self.genesis_hash)
+        data = sign_transaction(transaction, [signer.key for signer in signers], self.genesis_hash)
         receipt = self._block(make_bundle(self.node.key, self.node.address, (data,), self.genesis_hash), transaction)
         assert receipt is not None
         assert receipt.ok, receipt
@@ -193,7 +194,8 @@ class Chain:
         """Register a device and its stream."""
         key = device.signer.public if device.signer else None
         place = (("model", "simulated"), ("place", "hall 2"))
-        self.run(RegisterDevice(device.name, self.admin.address, key, self.gateway.address, place))
+        register = RegisterDevice(device.name, self.admin.address, key, self.gateway.address, place)
+        self.run(register, holder=device.signer)
         schema = StreamSchema(device.quantities, "application/senml+json", backfill=device.backfill)
         self.run(DefineStream(device.name, device.stream, self.gateway.address, schema))
         device.number = len(self.devices)
