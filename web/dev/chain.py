@@ -110,7 +110,8 @@ class Chain:
         self.proofs = ProofBuilder(self.genesis.chain_id, self.genesis_hash, self.ledger.store, self, self)
         self._nonce = 0
         self._app_hash = self.ledger.app_hash
-        self.run(CreateAccount(self.admin.address, AccountKind.GATEWAY, "gateway-1", (), 1, (self.gateway.public,)), holder=self.gateway)
+        create = CreateAccount(self.admin.address, AccountKind.GATEWAY, "gateway-1", (), 1, (self.gateway.public,))
+        self.run(create, holder=self.gateway)
 
     # -- the ports of a ProofBuilder ---------------------------------------------------------------------------------
 
