@@ -147,7 +147,7 @@ def test_a_joining_node_takes_the_state_and_goes_on(giver: Node, tmp_path: Path)
     other.maker.wait(30)
     # And gives the same snapshot to the next one.
     assert giver.app.list_snapshots()[0] == other.app.list_snapshots()[0]
-    assert joining.offer(giver.app.list_snapshots()[0]) is OfferSnapshotResult.ABORT  # it has a state
+    assert joining.offer(newest) is OfferSnapshotResult.ABORT  # it has a later state
 
 
 def test_wrong_chunks_are_fetched_again_from_others(giver: Node) -> None:
