@@ -6,7 +6,9 @@ import json
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +18,24 @@ import pytest
 pytestmark = pytest.mark.timeout(600)
 
 RUN_S = "6"
+USUAL = {8420, 1883, 8080}
+
+
+@contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Nobody else gets the port; where another test's demo has it, once that has ended."""
+    with socket.socket() as busy:
+        busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        end = time.monotonic() + 240
+        while True:
+            try:
+                busy.bind(("127.0.0.1", port))
+                busy.listen()
+                break
+            except OSError:
+                assert time.monotonic() < end, f"port {port} is never free"
+                time.sleep(0.1)
+        yield
 
 
 def run(home: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -39,17 +59,11 @@ def ports(ready: dict[str, Any]) -> set[int]:
 
 def test_two_runs_of_one_home_with_its_usual_ports_taken(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        for port in (8420, 1883, 8080):
-            busy = stack.enter_context(socket.socket())
-            busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                busy.bind(("127.0.0.1", port))
-            except OSError:
-                continue  # somebody else has taken it, which serves as well
-            busy.listen()
+        for port in USUAL:
+            stack.enter_context(taken(port))
         first_ready, first = run(tmp_path / "home")
-        assert not ports(first_ready) & {8420, 1883, 8080}
-    second_ready, second = run(tmp_path / "home")
+        second_ready, second = run(tmp_path / "home")
+    assert not ports(first_ready) & USUAL
     assert ports(second_ready) == ports(first_ready), "the ports of a home stay its own"
 
     for ready in (first_ready, second_ready):
