@@ -122,6 +122,7 @@ def test_a_node_that_wants_a_token_asks_for_it(page_of, tmp_path: Path) -> None:
     home = tmp_path / "home"
     create_home(home, chain_id="closed", organisation="acme", time_s=int(time.time()))
     (home / "api.token").write_text(TOKEN + "\n")
+    (home / "api.token").chmod(0o600)
     (home / "config.toml").write_text('[node.api]\ntoken_file = "api.token"\n')
     node = Child("node", home, tmp_path / "logs")
     try:

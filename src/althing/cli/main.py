@@ -26,6 +26,7 @@ from althing.cli.commands import (
     trust,
     tx,
 )
+from althing.cli.connection import CaOption, TokenFileOption, reached_by
 from althing.cli.help import examples
 
 __all__ = ["app", "main"]
@@ -74,8 +75,11 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    ca: CaOption = None,
+    token_file: TokenFileOption = None,
 ) -> None:
     """Exit codes: 0 success, 1 refused or a failed check, 2 wrong use, 3 not available now."""
+    reached_by(ca, token_file)
 
 
 def main() -> None:

@@ -8,10 +8,12 @@ from typing import Annotated, Final
 
 import typer
 
+from althing.cli.connection import shown_token, trusted_certificates
 from althing.cli.guard import JsonOption, guarded
 from althing.client import Client, Signer, load_key, load_signer
 from althing.client.errors import ClientError
 from althing.gateway.config import GatewayPaths
+from althing.node.config import read_config
 from althing.node.home import Home, HomeError
 from althing.protocol.address import address_of_key
 from althing.protocol.errors import UnavailableError
@@ -77,7 +79,9 @@ def open_client(home: Path, node: str = "", *, signer: Signer | None = None) -> 
         require_home(home)
         raise UnavailableError("node.unavailable", "this home's node has never run", hint="althing node start")
     trust = place.trust_file if place.trust_file.exists() else None
-    client = Client(url, trust=trust, signer=signer)
+    # The token of the home's own node is for that node alone.
+    own = None if node or not place.genesis_file.exists() else read_config(home).api.token_file
+    client = Client(url, trust=trust, signer=signer, token=shown_token(own), verify=trusted_certificates())
     try:
         # A port that this home once used may be another chain's by now; and a node that is away is told at once.
         answered = client.get("status")["genesis_hash"]

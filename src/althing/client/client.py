@@ -83,13 +83,16 @@ class AsyncClient:
         trust: Trust | Path | None = None,
         signer: Signer | None = None,
         token: str = "",
+        verify: Any = True,
         timeout_s: int = 30,
     ) -> Self:
         """Connect to one or several nodes of a chain.
 
         Without `trust` the first node's word is taken once: fine on your own machine, not across the internet.
+        `verify` is an ssl.SSLContext for certificates that the system does not trust.
         """
-        transport = Transport([nodes] if isinstance(nodes, str) else nodes, token=token, timeout_s=timeout_s)
+        urls = [nodes] if isinstance(nodes, str) else nodes
+        transport = Transport(urls, token=token, verify=verify, timeout_s=timeout_s)
         try:
             if isinstance(trust, Path):
                 trust = parse_trust(await asyncio.to_thread(trust.read_bytes))

@@ -65,12 +65,12 @@ class Source(Protocol):
 class _Http:
     """Bounded requests to one address."""
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", verify: Any = True) -> None:
         if not url.startswith(("http://", "https://")):
             raise ClientError("client.url", "a node's address begins with http:// or https://")
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx2.AsyncClient(timeout=_TIMEOUT_S, headers=headers, follow_redirects=False)
+        self._client = httpx2.AsyncClient(timeout=_TIMEOUT_S, headers=headers, verify=verify, follow_redirects=False)
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -100,8 +100,8 @@ class _Http:
 class ApiSource:
     """`GET /v1/light/{height}` of an Althing node."""
 
-    def __init__(self, url: str, *, token: str = "") -> None:
-        self._http = _Http(url, token)
+    def __init__(self, url: str, *, token: str = "", verify: Any = True) -> None:
+        self._http = _Http(url, token, verify)
 
     @property
     def url(self) -> str:
@@ -138,8 +138,8 @@ class ApiSource:
 class RpcSource:
     """`commit` and `validators` of CometBFT's JSON-RPC, of any chain with Ed25519 keys."""
 
-    def __init__(self, url: str) -> None:
-        self._http = _Http(url)
+    def __init__(self, url: str, *, token: str = "", verify: Any = True) -> None:
+        self._http = _Http(url, token, verify)
 
     @property
     def url(self) -> str:

@@ -41,6 +41,7 @@ class Client:
         trust: Trust | Path | None = None,
         signer: Signer | None = None,
         token: str = "",
+        verify: Any = True,
         timeout_s: int = 30,
     ) -> None:
         self._loop = asyncio.new_event_loop()
@@ -48,7 +49,7 @@ class Client:
         self._thread.start()
         try:
             self._client = self._run(
-                AsyncClient.connect(nodes, trust=trust, signer=signer, token=token, timeout_s=timeout_s)
+                AsyncClient.connect(nodes, trust=trust, signer=signer, token=token, verify=verify, timeout_s=timeout_s)
             )
         except BaseException:
             self._end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -148,6 +149,12 @@ class Transport:
             if answer.status_code // 100 != 2:
                 raise _problem(answer)
             return answer
+        if last is not None and _untrusted(last):
+            raise UnavailableError(
+                "node.certificate",
+                f"the certificate of {self._urls[-1]} is not trusted: {last}",
+                hint="name the certificates to trust: althing --ca FILE …, or nodes_ca of a gateway",
+            )
         raise UnavailableError(
             "node.unavailable",
             f"no node answered ({', '.join(self._urls)}): {last}",
@@ -188,6 +195,16 @@ class Transport:
                 )
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _untrusted(error: BaseException) -> bool:
+    """True where TLS ended because nobody vouches for the server."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _damaged(url: str) -> NodeError:

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from althing.gateway.anchoring import BatchConfig
 from althing.gateway.errors import SettingsError
@@ -42,6 +42,8 @@ class GatewayConfig:
     """All settings; every one has a default but the nodes, which ports.json may name."""
 
     nodes: tuple[str, ...] = ()  # base addresses of nodes' APIs, tried in turn
+    nodes_token_file: Path | None = None  # a file of mode 0600 with the token that the nodes ask for
+    nodes_ca: Path | None = None  # certificates (PEM) to trust in their https:// addresses, instead of the system's
     address: str = ""  # of the gateway's account; "" for the one its key was created with
     archive: str = ""  # folder or URL of the object store; "" for <home>/archive
     registry_age_max_s: int = 3600  # for so long the cached registry serves while no node answers
@@ -114,9 +116,16 @@ _PORTS_KEY: Final = "api"
 
 
 def read_config(paths: GatewayPaths) -> GatewayConfig:
-    """The settings of a home, ALTHING_GATEWAY_* over them; nodes that neither names come from ports.json."""
+    """The settings of a home, ALTHING_GATEWAY_* over them; nodes that neither names come from ports.json. Files are named
+    from the home."""
     table = read_settings(paths.config).get("gateway", {})
     config = table_of(GatewayConfig, with_environment(GatewayConfig, table, ENVIRONMENT_PREFIX, os.environ), "gateway")
+    config = replace(
+        config,
+        **_from_home(paths.home, config, ("nodes_token_file", "nodes_ca")),
+        mqtt=replace(config.mqtt, **_from_home(paths.home, config.mqtt, ("certificate", "key"))),
+        http=replace(config.http, **_from_home(paths.home, config.http, ("certificate", "key"))),
+    )
     if config.nodes:
         return config
     try:
@@ -128,3 +137,8 @@ def read_config(paths: GatewayPaths) -> GatewayConfig:
     if isinstance(known, int):
         known = f"http://127.0.0.1:{known}"
     return replace(config, nodes=(known,)) if isinstance(known, str) else config
+
+
+def _from_home(home: Path, settings: GatewayConfig | ListenerConfig, names: tuple[str, ...]) -> dict[str, Any]:
+    # `/` leaves an absolute path as it is.
+    return {name: home / path for name in names if (path := getattr(settings, name)) is not None}

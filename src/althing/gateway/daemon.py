@@ -49,7 +49,8 @@ from althing.protocol.signatures import PrivateKey
 from althing.protocol.trust import Trust, parse_trust
 from althing.service.faultpoints import arm_from_environment
 from althing.service.lifecycle import Lifecycle, stop_on_signals
-from althing.service.listener import tls_context
+from althing.service.listener import read_token, tls_context
+from althing.service.outgoing import client_tls
 
 __all__ = ["Addresses", "Gateway", "Outside", "run_gateway"]
 
@@ -235,7 +236,9 @@ class Gateway:
             raise SettingsError(
                 "gateway.settings", "no node is named", hint='set nodes = ["http://…"] under [gateway] in config.toml'
             )
-        return NodeLedger(self.config.nodes, trust)
+        token_file = self.config.nodes_token_file
+        token = "" if token_file is None else read_token(token_file)
+        return NodeLedger(self.config.nodes, trust, token=token, verify=client_tls(self.config.nodes_ca))
 
 
 async def run_gateway(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -45,13 +45,16 @@ class LightNodeConfig:
     port: int = 8430
     follow_s: int = 5
     options: LightOptions = field(default_factory=LightOptions)
+    token: str = ""  # shown to every node that is named
+    verify: Any = True  # an ssl.SSLContext for certificates that the system does not trust
 
 
 def make_light_client(config: LightNodeConfig) -> LightClient:
     """The light client that a configuration describes, not started."""
 
     def source(url: str) -> Source:
-        return RpcSource(url) if config.rpc else ApiSource(url)
+        kind = RpcSource if config.rpc else ApiSource
+        return kind(url, token=config.token, verify=config.verify)
 
     witnesses = [source(url) for url in config.witnesses]
     return LightClient(config.anchor, source(config.node), witnesses, LightStore(config.store), config.options)
@@ -66,7 +69,7 @@ async def run_light_node(config: LightNodeConfig, *, ready: Callable[[str], None
         await parts.start("light client", light.start, light.aclose)
         client: AsyncClient | None = None
         if config.trust is not None and not config.rpc:
-            transport = Transport([config.node, *config.witnesses])
+            transport = Transport([config.node, *config.witnesses], token=config.token, verify=config.verify)
             reader = LightReader(transport, config.trust, light)
             client = AsyncClient(transport, config.trust, None, reader=reader)
             await parts.start("client", None, client.aclose)

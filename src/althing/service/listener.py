@@ -3,12 +3,13 @@
 ListenerError   listener.insecure_bind   others could reach it unprotected
                 listener.bind_failed     the address is taken or not of this machine
                 listener.certificate     certificate or key cannot be used
-                listener.token           the token is missing or too short
+                listener.token           the token is missing or too short, or others can read it
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -76,9 +77,10 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def read_token(path: Path) -> str:
-    """The bearer token of a file: one line, at least 32 characters without spaces."""
+    """The bearer token of a file that only its owner can read: one line, at least 32 characters without spaces."""
     try:
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
             token = file.read(TOKEN_BYTES_MAX + 1).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ListenerError("listener.token", f"{path} cannot be read as a token") from error
@@ -86,6 +88,8 @@ def read_token(path: Path) -> str:
         raise ListenerError(
             "listener.token",
             f"the token in {path} is not one word of at least {TOKEN_CHARS_MIN} characters",
-            hint=f"openssl rand -hex 32 > {path}",
+            hint=f"(umask 077; openssl rand -hex 32 > {path})",
         )
+    if mode & 0o077:
+        raise ListenerError("listener.token", f"the token in {path} can be read by others", hint=f"chmod 600 {path}")
     return token

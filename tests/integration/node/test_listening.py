@@ -49,6 +49,7 @@ def test_a_host_that_others_reach_needs_both(tmp_path: Path, kept: tuple[str, ..
     cert, key = certificate(tmp_path)
     token = tmp_path / "token"
     token.write_text(TOKEN)
+    token.chmod(0o600)
     api = ApiConfig(
         host="0.0.0.0",
         port=0,
@@ -69,6 +70,7 @@ def test_with_tls_and_a_token(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     token = tmp_path / "token"
     token.write_text(TOKEN + "\n")
+    token.chmod(0o600)
     config = NodeConfig(api=ApiConfig(host="0.0.0.0", port=0, certificate=cert, key=key, token_file=token))
     with Running(new_home(tmp_path / "home"), config) as process:
         assert process.url.startswith("https://")
@@ -87,10 +89,14 @@ def test_with_tls_and_a_token(tmp_path: Path) -> None:
             assert http.get("/healthz").status_code == 200
 
 
-@pytest.mark.parametrize("content", ["", "short", "two words " + TOKEN, "é" * 64])
-def test_a_weak_token_is_refused(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "mode"),
+    [("", 0o600), ("short", 0o600), ("two words " + TOKEN, 0o600), ("é" * 64, 0o600), (TOKEN, 0o640), (TOKEN, 0o604)],
+)
+def test_a_weak_or_open_token_is_refused(tmp_path: Path, content: str, mode: int) -> None:
     token = tmp_path / "token"
     token.write_text(content, encoding="utf-8")
+    token.chmod(mode)
     with (
         pytest.raises(ListenerError) as raised,
         Running(new_home(tmp_path / "home"), NodeConfig(api=ApiConfig(port=0, token_file=token))),

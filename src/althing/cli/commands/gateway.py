@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx2
 import typer
 
+from althing.cli.connection import shown_token, trusted_certificates
 from althing.cli.help import examples
 from althing.cli.options import (
     DEFAULT_HOME,
@@ -29,6 +29,7 @@ from althing.cli.ports import choose_port, port_of, remember
 from althing.cli.running import announce, run_daemon
 from althing.client import Signer, generate_key, load_key, save_key
 from althing.client.errors import NodeError
+from althing.client.transport import Transport
 from althing.gateway.config import GatewayPaths, read_config
 from althing.gateway.daemon import Addresses, Gateway, run_gateway
 from althing.gateway.errors import SettingsError
@@ -121,15 +122,28 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
 def gateway_status(home: Path) -> dict[str, Any]:
     """The gateway's own report, or UnavailableError."""
     url = str(require_home(home).ports().get("http", ""))
+    if not url:
+        raise _away()
+
+    async def ask() -> Any:
+        transport = Transport([url], timeout_s=5, token=shown_token(), verify=trusted_certificates(), reads_max=1)
+        try:
+            return await transport.get_json("/v1/status")
+        finally:
+            await transport.aclose()
+
     try:
-        response = httpx2.get(f"{url}/v1/status", timeout=5)
-        document = response.json()
-    except (httpx2.HTTPError, ValueError) as error:
-        raise UnavailableError(
-            "gateway.unavailable", "this home's gateway does not answer", hint="althing gateway start"
-        ) from error
+        document = asyncio.run(ask())
+    except UnavailableError as error:
+        if error.code != "node.unavailable":
+            raise
+        raise _away() from error
     assert isinstance(document, dict)
     return document
+
+
+def _away() -> UnavailableError:
+    return UnavailableError("gateway.unavailable", "this home's gateway does not answer", hint="althing gateway start")
 
 
 @app.command("token", **examples("althing gateway token my-device", "althing gateway token my-device --revoke"))

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from althing.cli.connection import shown_token, trusted_certificates
 from althing.cli.guard import JsonOption, guarded
 from althing.cli.help import examples
 from althing.cli.output import emit
@@ -164,4 +165,6 @@ def _config(
         trust=trust,
         rpc=rpc,
         options=LightOptions(trusting_period_s=period_days * _DAY_S, alone=alone),
+        token=shown_token(),
+        verify=trusted_certificates(),
     )
