@@ -29,7 +29,7 @@ from althing.ledger.execution import (
 from althing.ledger.modules.governance.state import VALIDATORS, VERSIONS
 from althing.ledger.query import LedgerView
 from althing.ledger.quota import Quotas
-from althing.ledger.retention import KEEP_RECEIPTS_MIN_S, OUTCOMES, Side, receipts_from, sweep
+from althing.ledger.retention import KEEP_RECEIPTS_MIN_S, OUTCOMES, Side, receipts_from, sweep, undone
 from althing.ledger.runtime.context import BlockContext
 from althing.ledger.runtime.errors import NotFoundError, PrunedError, TxError
 from althing.ledger.runtime.misconduct import Misconduct
@@ -144,6 +144,11 @@ class Ledger:
             found = VERSIONS.get(self._overlay(view), b"")
         assert found is not None, "genesis writes the versions"
         return found.app_version
+
+    def require_rules(self) -> None:
+        """HaltError `upgrade.needed` when the next block follows rules that this program does not know."""
+        if self.store.latest_version is not None:
+            self._proposal_rules()
 
     def init_chain(self) -> tuple[bytes, tuple[Validator, ...]]:
         """Write genesis as the version before the initial height; root and validators. Again before the first block is fine."""
@@ -351,8 +356,8 @@ class Ledger:
         if not added and version % 16:
             return {}
         keep_from_ns = None if self._keep_receipts_s is None else (time_s - self._keep_receipts_s) * 1_000_000_000
-        with pinned(self.store) as view:
-            oldest = oldest_bucket(self._overlay(view))
+        # Up to the buckets of the oldest version that is kept: a rollback finds the contents that its state names.
+        oldest = oldest_bucket(LedgerView(self.store, self.store.oldest_version))
         held = self._held
         if held is not None:
             oldest = min(oldest, held[1])
@@ -360,6 +365,19 @@ class Ledger:
             return sweep(
                 snapshot, oldest_bucket=oldest, keep_from_ns=keep_from_ns, rows_max=_SWEEP_ROWS_MIN + 2 * added
             )
+
+    def rollback(self, version: int) -> bytes:
+        """Take the state back to a kept version and forget what later blocks did; its root. On a stopped node.
+
+        StateError `state.pruned`, `state.unknown_version`, `state.rollback` before the first block.
+        """
+        if version < self.genesis.initial_height:
+            raise StateError("state.rollback", f"the chain's first block is {self.genesis.initial_height}")
+        with self.store.backend.read() as snapshot:
+            side = undone(snapshot, version)
+        self.store.rollback(version, side)
+        self._records = RecordCache()
+        return self.store.root()
 
     # --- snapshots --------------------------------------------------------------------------------------------------
 

@@ -52,6 +52,10 @@ class Rulebook:
         """The newest version this program knows."""
         return max(self._rules)
 
+    def knows(self, app_version: int) -> bool:
+        """True when this program can follow the rules of a version."""
+        return app_version in self._rules
+
     def at(self, app_version: int, where: str, info: str = "") -> Rules:
         """The rules of a version, or HaltError `upgrade.needed`: who follows others than the chain's forks it."""
         found = self._rules.get(app_version)

@@ -13,7 +13,7 @@ from althing.ledger.state.backend import Snapshot
 from althing.protocol.codec import decode
 from althing.protocol.receipt import Receipt
 
-__all__ = ["KEEP_RECEIPTS_MIN_S", "OUTCOMES", "Side", "begun_at", "receipts_from", "sweep"]
+__all__ = ["KEEP_RECEIPTS_MIN_S", "OUTCOMES", "Side", "begun_at", "receipts_from", "sweep", "undone"]
 
 OUTCOMES: Final = "outcomes"  # height → CBOR [time in ns, block hash, [[receipt, …] of each bundle, …]]
 _RETENTION: Final = "retention"
@@ -65,4 +65,23 @@ def sweep(snapshot: Snapshot, *, oldest_bucket: int, keep_from_ns: int | None, r
                 executed[tx_id] = None
     if floor is not None:
         side |= {OUTCOMES: outcomes, EXECUTED: executed, _RETENTION: {_FLOOR: floor.to_bytes(8, "big")}}
+    return side
+
+
+def undone(snapshot: Snapshot, version: int) -> Side:
+    """What blocks after `version` have added to the side tables, to delete: else their transactions would be replays.
+
+    Nodes and entries of logs stay: the same blocks write the same again, and a root in the state names which count.
+    """
+    side: Side = {OUTCOMES: {}, EXECUTED: {}, EXECUTED_IDS: {}}
+    for key, data in snapshot.scan(OUTCOMES, (version + 1).to_bytes(8, "big")):
+        side[OUTCOMES][key] = None
+        for receipt in (receipt for bundle in decode(data)[2] for receipt in bundle):
+            tx_id = Receipt.from_bytes(receipt).tx_id
+            place = snapshot.get(EXECUTED, tx_id)
+            if place is not None and Location.from_bytes(place).height > version:
+                side[EXECUTED][tx_id] = None
+    for key, _ in snapshot.scan(EXECUTED_IDS):
+        if int.from_bytes(key[8:], "big") > version:
+            side[EXECUTED_IDS][key] = None
     return side

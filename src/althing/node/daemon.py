@@ -21,6 +21,7 @@ from althing.consensus.abci import ValidatorUpdate
 from althing.consensus.cometbft.settings import StateSync
 from althing.consensus.engine import Clock, Engine, EngineError, Genesis
 from althing.consensus.registry import make_engine
+from althing.ledger.assembly import Rulebook
 from althing.node.api.app import build_app, guarded
 from althing.node.api.context import Api
 from althing.node.config import ApiConfig, NodeConfig, SnapshotConfig, read_config
@@ -51,6 +52,7 @@ def open_node(
     verify_processes: int = 0,
     keep_receipts_days: int = 0,
     snapshots: SnapshotConfig | None = None,
+    rulebook: Rulebook | None = None,
     clock: Clock = time.time_ns,
 ) -> Node:
     """A node of a home with an engine by name; `settings` are the engine's own. Not started."""
@@ -73,6 +75,7 @@ def open_node(
         verify_processes=verify_processes,
         keep_receipts_days=keep_receipts_days,
         snapshots=snapshots if engine == "cometbft" else None,  # nobody joins the embedded engine
+        rulebook=rulebook,
         clock=clock,
     )
 
@@ -80,9 +83,17 @@ def open_node(
 class NodeProcess:
     """A node and its API. Construct, `start`, and always `stop`, all on one event loop."""
 
-    def __init__(self, home: Home | Path, config: NodeConfig | None = None, *, clock: Clock = time.time_ns) -> None:
+    def __init__(
+        self,
+        home: Home | Path,
+        config: NodeConfig | None = None,
+        *,
+        rulebook: Rulebook | None = None,
+        clock: Clock = time.time_ns,
+    ) -> None:
         self.home = home if isinstance(home, Home) else Home(home)
         self.config = config if config is not None else read_config(self.home.path)
+        self._rulebook = rulebook  # default: all rules of this release
         self._clock = clock
         self._life = Lifecycle()
         self.node: Node
@@ -128,6 +139,7 @@ class NodeProcess:
         tls, token = _security(config.api)
         node = self.node = open_node(
             self.home,
+            rulebook=self._rulebook,
             engine=config.engine,
             settings=_engine_settings(config, self.home),
             keep_versions=config.keep_versions,

@@ -12,6 +12,7 @@ from althing.archive.objects import LocalObjects
 from althing.archive.reader import ArchiveReader
 from althing.consensus.engine import Clock, Engine, EngineStatus, Genesis, Phase
 from althing.ledger.app import Ledger
+from althing.ledger.assembly import Rulebook
 from althing.ledger.query import LedgerView
 from althing.node.application import CommittedContent, LedgerApplication
 from althing.node.config import SnapshotConfig
@@ -46,6 +47,7 @@ class Node:
         verify_processes: int = 0,
         keep_receipts_days: int = 0,
         snapshots: SnapshotConfig | None = None,
+        rulebook: Rulebook | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.home = home
@@ -57,6 +59,7 @@ class Node:
                 self.genesis,
                 keep_versions=keep_versions,
                 keep_receipts_s=keep_receipts_days * 86_400 or None,
+                rulebook=rulebook,
             )
             self.engine = make_engine(self._engine_genesis(), home.blocks_dir, clock)
         except BaseException:
@@ -93,7 +96,11 @@ class Node:
         )
 
     async def start(self) -> None:
-        """1. The engine replays what the ledger lacks, 2. submission opens, 3. a trust file for this home appears."""
+        """1. The engine replays what the ledger lacks, 2. submission opens, 3. a trust file for this home appears.
+
+        HaltError `upgrade.needed` at once where the next block follows rules that this program does not know.
+        """
+        self.ledger.require_rules()
         await self.engine.start(self.application)
         await self.submission.start()
         self._started = True

@@ -11,15 +11,17 @@ from typing import Protocol
 
 from althing.archive.objects import LocalObjects
 from althing.archive.reader import ArchiveReader
+from althing.consensus.abci import Misbehavior
 from althing.consensus.cometbft.headers import HeaderStore
 from althing.consensus.cometbft.paths import CometHome, lock_directory, unlock_directory
 from althing.consensus.engine import EngineError
 from althing.consensus.solo import SoloSettings
 from althing.consensus.solo.store import BlockStore
+from althing.ledger.assembly import Rulebook
 from althing.ledger.state.store import StateStore
 from althing.node.home import Home
 from althing.node.proofs import ProofBuilder
-from althing.node.replaying import Replay, ReplayError, replay
+from althing.node.replaying import Replay, ReplayError, StoredChain, replay
 from althing.node.sources import ArchiveLeaves, ChainAnchors
 from althing.protocol.block import Block, SignedHeader, ValidatorSet
 from althing.protocol.genesis import genesis_hash
@@ -84,12 +86,14 @@ def _stored_blocks(home: Home) -> Iterator[_StoredBlocks]:
         unlock_directory(lock)
 
 
-class _StoredChain:
+class _SoloChain:
     """`StoredChain` over the embedded engine's store."""
 
-    def __init__(self, store: BlockStore, latest_height: int) -> None:
+    def __init__(self, store: BlockStore) -> None:
         self._store = store
-        self.latest_height = latest_height
+        state = store.state()
+        self.latest_height = 0 if state is None else state.height
+        self.base_height = store.bases()[0]
 
     def block(self, height: int) -> Block:
         found = self._store.block(height)
@@ -97,37 +101,60 @@ class _StoredChain:
             raise EngineError("engine.unknown_height", f"block {height} is not stored in this home")
         return found
 
+    def misbehavior(self, _block: Block) -> tuple[Misbehavior, ...]:
+        return ()  # there is one signer, and nobody to accuse it
 
-def replay_offline(home: Home, *, told: Callable[[int], None] = lambda _height: None) -> Replay:
-    """Execute the chain of a stopped home again, beside its state, and compare the end with it too.
 
-    ReplayError as `replaying.replay`; `replay.engine` where blocks are CometBFT's, which replays them itself.
-    """
-    genesis = home.genesis()
-    if CometHome(home.blocks_dir).headers_dir.is_dir():
-        raise ReplayError(
-            "replay.engine",
-            "the blocks of this home are in CometBFT's store, which only CometBFT reads",
-            hint="move node/state aside and start the node: CometBFT executes its stored blocks again and compares",
-        )
-    scratch = Path(tempfile.mkdtemp(prefix="replay-", dir=home.path / "node"))
-    try:
+class _OfferedChain(StoredChain, Protocol):
+    @property
+    def base_height(self) -> int: ...
+
+
+@contextmanager
+def _stored_chain(home: Home, binary: Path | None) -> Iterator[_OfferedChain]:
+    """The home's blocks, whichever engine stored them; `engine.locked` while a node runs there."""
+    if not CometHome(home.blocks_dir).config_dir.is_dir():
         blocks = BlockStore(home.blocks_dir, map_bytes_max=SoloSettings(home.blocks_dir).map_bytes_max)
         try:
-            state = blocks.state()
-            base, _ = blocks.bases()
-            if state is not None and base > genesis.initial_height:
-                raise ReplayError("replay.pruned", f"blocks before height {base} are pruned in this home")
+            yield _SoloChain(blocks)
+        finally:
+            blocks.close()
+        return
+    from althing.consensus.cometbft.stopped import inspected  # here, for who has the embedded engine alone
+
+    with inspected(home.blocks_dir, binary) as shown:
+        yield shown
+
+
+def replay_offline(
+    home: Home,
+    *,
+    binary: Path | None = None,
+    rulebook: Rulebook | None = None,
+    told: Callable[[int], None] = lambda _height: None,
+) -> Replay:
+    """Execute the chain of a stopped home again, beside its state, and compare the end with it too.
+
+    CometBFT's program (`binary`, else the one found) shows the blocks that it stores. ReplayError as `replaying.replay`.
+    """
+    genesis = home.genesis()
+    with _stored_chain(home, binary) as chain:
+        if chain.base_height > genesis.initial_height:
+            raise ReplayError(
+                "replay.pruned",
+                f"this home has no blocks before height {chain.base_height}",
+                hint="replay a home that executed every block: an archive, not one that joined by state sync",
+            )
+        scratch = Path(tempfile.mkdtemp(prefix="replay-", dir=home.path / "node"))
+        try:
             backend = LmdbBackend(scratch / "state", durable=False)
             try:
-                done = replay(genesis, _StoredChain(blocks, 0 if state is None else state.height), backend, told=told)
+                done = replay(genesis, chain, backend, rulebook=rulebook, told=told)
             finally:
                 backend.close()
         finally:
-            blocks.close()
+            shutil.rmtree(scratch, ignore_errors=True)
         _compare_state(home, done)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return done
 
 
@@ -136,12 +163,17 @@ def _compare_state(home: Home, done: Replay) -> None:
     backend = open_backend("lmdb", home.state_dir, readonly=True)
     try:
         store = StateStore(backend)
-        if store.latest_version == done.height and store.root() != done.app_hash:
+        if done.height in _span(store) and store.root(done.height) != done.app_hash:
             raise ReplayError(
                 "replay.diverged", f"the stored state at height {done.height} is not what its blocks give"
             )
     finally:
         backend.close()
+
+
+def _span(store: StateStore) -> range:
+    oldest, latest = store.oldest_version, store.latest_version
+    return range(0) if oldest is None or latest is None else range(oldest, latest + 1)
 
 
 @contextmanager

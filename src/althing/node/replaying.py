@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from althing.consensus.abci import Misbehavior
 from althing.ledger.app import FinalizedBlock, Ledger
+from althing.ledger.assembly import Rulebook
+from althing.ledger.runtime.misconduct import Misconduct
 from althing.ledger.state.backend import Backend
 from althing.protocol.block import Block, TxResult, results_hash
 from althing.protocol.errors import AlthingError
@@ -28,6 +31,9 @@ class StoredChain(Protocol):
     def block(self, height: int) -> Block:
         """The block of a height; its parts fit its header."""
 
+    def misbehavior(self, block: Block) -> tuple[Misbehavior, ...]:
+        """What the block's evidence says, as the application is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -40,7 +46,12 @@ class Replay:
 
 
 def replay(
-    genesis: Genesis, chain: StoredChain, backend: Backend, *, told: Callable[[int], None] = lambda _height: None
+    genesis: Genesis,
+    chain: StoredChain,
+    backend: Backend,
+    *,
+    rulebook: Rulebook | None = None,
+    told: Callable[[int], None] = lambda _height: None,
 ) -> Replay:
     """Execute every stored block on an empty backend. For each height
 
@@ -48,7 +59,7 @@ def replay(
     2. `app_hash` is the root after the block before,
     3. `last_results_hash` is that of the results of the block before.
     """
-    ledger = Ledger(backend, genesis, keep_versions=2)
+    ledger = Ledger(backend, genesis, keep_versions=2, rulebook=rulebook)
     app_hash, _ = ledger.init_chain()
     before: tuple[bytes, FinalizedBlock] | None = None
     count = transactions = 0
@@ -63,7 +74,8 @@ def replay(
         if before is not None and header.last_results_hash != (found := _results(before[1])):  # 3.
             raise _diverged(height - 1, "results", found, header.last_results_hash)
         name = header.hash()
-        done = ledger.finalize(height, header.time.ns, name, block.txs)
+        misconduct = tuple(Misconduct(int(one.kind), one.address, one.height) for one in chain.misbehavior(block))
+        done = ledger.finalize(height, header.time.ns, name, block.txs, misconduct)
         ledger.commit()
         app_hash, before = done.app_hash, (name, done)
         count += 1

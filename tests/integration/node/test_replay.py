@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from althing.cli.main import app
+from althing.consensus.abci import Misbehavior
 from althing.ledger.app import Ledger
 from althing.node.home import Home
 from althing.node.offline import replay_offline
@@ -38,6 +39,9 @@ class _Chain:
 
     def block(self, height: int) -> Block:
         return self._blocks[height - 1]
+
+    def misbehavior(self, _block: Block) -> tuple[Misbehavior, ...]:
+        return ()
 
 
 def test_a_stopped_home_is_executed_again(stopped: tuple[Home, list[Block], bytes]) -> None:
@@ -70,7 +74,7 @@ def test_another_program_is_found(stopped: tuple[Home, list[Block], bytes], monk
     """One that leaves out what a block holds."""
     home, blocks, _ = stopped
     execute = Ledger.finalize
-    monkeypatch.setattr(Ledger, "finalize", lambda self, h, t, b, _items: execute(self, h, t, b, ()))
+    monkeypatch.setattr(Ledger, "finalize", lambda self, h, t, b, _items, m: execute(self, h, t, b, (), m))
     with pytest.raises(ReplayError) as error:
         run(home, blocks)
     assert error.value.code == "replay.diverged"

@@ -14,17 +14,21 @@ from althing.cli.help import examples
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
 from althing.cli.output import emit, working
 from althing.cli.running import announce, run_daemon
+from althing.node.config import read_config
 from althing.node.daemon import run_node
 from althing.node.home import Home, HomeError, create_home
 from althing.node.joining import join_home
 from althing.node.offline import replay_offline
 from althing.node.resetting import reset_home
+from althing.node.rollback import roll_back
 from althing.protocol.genesis import genesis_hash
 from althing.service.telemetry import configure_logs
 
-__all__ = ["app", "init", "join", "replay", "reset", "start", "status"]
+__all__ = ["app", "init", "join", "replay", "reset", "rollback", "start", "status"]
 
-app = typer.Typer(name="node", help="Nodes: init, join, start, status, replay, reset.", no_args_is_help=True)
+app = typer.Typer(name="node", help="Nodes: init, join, start, status, replay, rollback, reset.", no_args_is_help=True)
+
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command("init", **examples("althing node init --chain my-chain --org acme --home my-chain"))
@@ -127,17 +131,61 @@ def start(
 @guarded
 def reset(
     home: HomeOption = DEFAULT_HOME,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Set a stopped node's data aside, so that it joins its chain anew. Keys stay, and nothing is deleted."""
-    chain = Home(home).genesis().chain_id
-    if not yes and input(f"Data of {home} will be set aside. Name the chain to go on: ") != chain:
-        raise HomeError("home.not_confirmed", f"nothing was done: that is not {chain}")
+    _confirm(home, f"Data of {home} will be set aside.", yes=yes)
     aside = reset_home(Home(home))
     emit(
         {"home": str(home), "set_aside": str(aside)},
         f"set aside in {aside}; delete it when the node has caught up\nnext: althing node start --home {home}",
+        as_json=as_json,
+    )
+
+
+def _confirm(home: Path, what: str, *, yes: bool) -> None:
+    """Have the chain named, or HomeError `home.not_confirmed`; nothing is asked where nobody is there to answer."""
+    chain = Home(home).genesis().chain_id
+    if yes:
+        return
+    try:
+        answer = input(f"{what} Name the chain to go on: ")
+    except EOFError:
+        raise HomeError(
+            "home.not_confirmed", "nothing was done: nobody is there to answer", hint="in scripts: --yes"
+        ) from None
+    if answer != chain:
+        raise HomeError("home.not_confirmed", f"nothing was done: that is not {chain}")
+
+
+@app.command(
+    "rollback",
+    **examples("althing node rollback --home my-node", "althing node rollback --home my-node --to 1200 --yes"),
+)
+@guarded
+def rollback(
+    home: HomeOption = DEFAULT_HOME,
+    to: Annotated[int | None, typer.Option("--to", min=1, help="Height to go back to; default: one block.")] = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a stopped node back to an earlier height: blocks after it are executed again, or fetched from the others."""
+    what = "by one block" if to is None else f"to height {to}"
+    _confirm(home, f"The node of {home} will go back {what}.", yes=yes)
+    binary = read_config(home).cometbft.binary
+    with working("going back", as_json=as_json):
+        done = roll_back(Home(home), to, binary=binary)
+    then = "blocks after it come from the other nodes" if done.blocks_dropped else "blocks after it are executed again"
+    emit(
+        {
+            "before": done.before,
+            "height": done.height,
+            "app_hash": done.app_hash.hex(),
+            "blocks_dropped": done.blocks_dropped,
+        },
+        f"from height {done.before} back to {done.height}, app hash {done.app_hash.hex()}\n"
+        f"at the next start {then}\nnext: althing node start --home {home}",
         as_json=as_json,
     )
 
@@ -147,7 +195,7 @@ def reset(
 def replay(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Execute a stopped home's chain again from genesis, and compare every state root and result with its headers."""
     with working("executing the chain again", as_json=as_json):
-        done = replay_offline(Home(home))
+        done = replay_offline(Home(home), binary=read_config(home).cometbft.binary)
     emit(
         {
             "height": done.height,

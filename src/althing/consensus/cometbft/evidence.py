@@ -1,13 +1,15 @@
-"""Evidence of a block as the RPC shows it, back to the bytes that the header's `evidence_hash` commits to."""
+"""Evidence of a block: from the RPC's form to the bytes that `evidence_hash` commits to, and to what applications are told."""
 
 from __future__ import annotations
 
 import base64
 from typing import Any
 
+from althing.consensus.abci import Misbehavior, MisbehaviorKind
 from althing.consensus.cometbft.proto.tendermint.types import evidence_pb2, types_pb2, validator_pb2
+from althing.protocol.block import Timestamp
 
-__all__ = ["evidence_bytes"]
+__all__ = ["evidence_bytes", "misbehavior_of"]
 
 
 def evidence_bytes(item: Any) -> bytes:
@@ -32,6 +34,40 @@ def evidence_bytes(item: Any) -> bytes:
     else:
         raise ValueError(f"evidence of an unknown kind {kind!r}")
     return evidence.SerializeToString(deterministic=True)
+
+
+def misbehavior_of(evidence: bytes) -> tuple[Misbehavior, ...]:
+    """What FinalizeBlock carries for one of a block's evidence (`Evidence.ABCI`): one entry, or one for each attacker."""
+    found = evidence_pb2.Evidence.FromString(evidence)
+    if found.HasField("duplicate_vote_evidence"):
+        twice = found.duplicate_vote_evidence
+        vote = twice.vote_a
+        return (
+            Misbehavior(
+                MisbehaviorKind.DUPLICATE_VOTE,
+                vote.validator_address,
+                twice.validator_power,
+                vote.height,
+                _timestamp(twice.timestamp),
+                twice.total_voting_power,
+            ),
+        )
+    attack = found.light_client_attack_evidence
+    return tuple(
+        Misbehavior(
+            MisbehaviorKind.LIGHT_CLIENT_ATTACK,
+            member.address,
+            member.voting_power,
+            attack.common_height,
+            _timestamp(attack.timestamp),
+            attack.total_voting_power,
+        )
+        for member in attack.byzantine_validators
+    )
+
+
+def _timestamp(found: Any) -> Timestamp:
+    return Timestamp(found.seconds, found.nanos)
 
 
 def _vote(vote: types_pb2.Vote, found: Any) -> None:

@@ -68,6 +68,15 @@ class HeaderStore:
         except (OSError, lmdb.Error) as error:
             raise EngineError("engine.store", f"headers cannot be kept: {error}") from error
 
+    def drop_after(self, height: int) -> None:
+        """Forget headers above a height, durably: after a rollback they come again."""
+        with self._env.begin(write=True) as txn:
+            for name in (b"headers", b"commits"):
+                with txn.cursor(db=self._db[name]) as cursor:
+                    found = cursor.set_range(_key(height + 1))
+                    while found:
+                        found = cursor.delete()
+
     def signed_header(self, height: int) -> SignedHeader | None:
         """Header and commit of a height, None when it is not kept."""
         with self._env.begin() as txn:

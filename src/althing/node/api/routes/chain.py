@@ -21,6 +21,7 @@ __all__ = [
     "LightBlock",
     "LightValidator",
     "ParametersAnswer",
+    "ScheduledUpgrade",
     "Status",
     "genesis",
     "light",
@@ -35,6 +36,15 @@ router = APIRouter(prefix="/v1", tags=["chain"])
 
 CBOR = "application/cbor"
 Height = Annotated[int, Path(ge=0, lt=2**62)]
+
+
+class ScheduledUpgrade(BaseModel):
+    """What governance has scheduled, and whether this node can follow it."""
+
+    height: int = Field(description="The first height under the new rules")
+    app_version: int
+    info: str
+    prepared: bool = Field(description="This node's program knows those rules; otherwise it halts before the height")
 
 
 class Status(BaseModel):
@@ -58,6 +68,7 @@ class Status(BaseModel):
                     "pool_count": 0,
                     "base_height": 1,
                     "conditions": [],
+                    "upgrade": None,
                 }
             ]
         }
@@ -79,6 +90,7 @@ class Status(BaseModel):
     conditions: list[str] = Field(
         description="What holds of a node with peers: behind (catching up), alone (no peer), other-chain (met one)"
     )
+    upgrade: ScheduledUpgrade | None = Field(description="The upgrade that is scheduled, if any")
 
 
 class LightValidator(BaseModel):
@@ -111,6 +123,7 @@ class ParametersAnswer(BaseModel):
 async def status(api: Context) -> Status:
     """Where the node stands."""
     found = api.node.status()
+    upgrade = await api.reads.state(lambda: _upgrade(api))
     return Status(
         chain_id=found.chain_id,
         genesis_hash=api.node.ledger.genesis_hash.hex(),
@@ -126,7 +139,18 @@ async def status(api: Context) -> Status:
         pool_count=api.node.submission.pending,
         base_height=found.base_height,
         conditions=list(found.conditions),
+        upgrade=upgrade,
     )
+
+
+def _upgrade(api: Api) -> ScheduledUpgrade | None:
+    if api.node.ledger.store.latest_version is None:
+        return None  # it joins by state sync and has no state yet
+    due = api.node.view().upgrade()
+    if due is None:
+        return None
+    prepared = api.node.ledger.rulebook.knows(due.app_version)
+    return ScheduledUpgrade(height=due.height, app_version=due.app_version, info=due.info, prepared=prepared)
 
 
 @router.get(
