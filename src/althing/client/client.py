@@ -392,6 +392,13 @@ class AsyncClient:
             except UnavailableError as exc:
                 await asyncio.sleep(exc.retry_after_s)
 
+    async def network(self, *, window: int = 100) -> dict[str, Any]:
+        """Validators with what they signed of the latest `window` blocks (1 to 1000), proposers, peers, versions, progress.
+
+        `NetworkAnswer` of the API's description; the node's word, not verified.
+        """
+        return dict(await self._transport.get_json("/v1/network", {"window": window}))
+
     async def get(self, path: str, **params: Any) -> Any:
         """A plain, unverified read of the REST API as JSON, for lists and dashboards."""
         return await self._transport.get_json(f"/v1/{path}", params)

@@ -174,6 +174,9 @@ class Client:
     def tied(self, proof: bytes, trust: Trust) -> bytes:
         return self._run(self._client.tied(proof, trust))
 
+    def network(self, *, window: int = 100) -> dict[str, Any]:
+        return self._run(self._client.network(window=window))
+
     def get(self, path: str, **params: Any) -> Any:
         return self._run(self._client.get(path, **params))
 

@@ -22,6 +22,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse, ValidatorUpdate
+from althing.consensus.peers import EngineNetwork
 from althing.protocol.block import (
     Block,
     BlockId,
@@ -168,6 +169,15 @@ class Engine(Protocol):
 
     def status(self) -> EngineStatus:
         """Now."""
+
+    def network(self) -> EngineNetwork:
+        """This node among its peers, as far as is known now; no error while the engine restarts."""
+
+    def metrics(self) -> bytes:
+        """What the engine itself measures, in Prometheus' text form; empty where this process measures everything.
+
+        UnavailableError `engine.unreachable` when it does not answer in time.
+        """
 
     @property
     def latest_height(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ class ApiConfig:
     host_names: tuple[str, ...] = ()  # names besides the address under which clients reach this node
     connections_max: int = 2_000
     events_clients_max: int = 256
+    peer_addresses: bool = False  # show IP addresses of peers in /v1/network; else only what kind they are
     idle_s: int = 30  # an idle connection is closed after it
 
     def __post_init__(self) -> None:
@@ -70,6 +72,8 @@ class CometConfig:
     external_address: str = ""  # host:port that peers dial, where it is not the one listened on
     peers: tuple[str, ...] = ()  # <node id>@host:port of nodes to stay connected with
     state_sync: tuple[str, ...] = ()  # addresses of two nodes or more whose headers a joining node compares
+    name: str = ""  # what peers are told; default: the node's name in the genesis, else its account
+    announce_validator: bool = True  # tell peers which validator key this node holds, so that it can be drawn
     idle_block_s: int = 30
     trace_file: Path | None = None  # every call of the engine, for a check against ABCI's grammar
 
@@ -77,6 +81,7 @@ class CometConfig:
         assert self.profile in ("lan", "wan", "eco"), "cometbft.profile is lan, wan or eco"
         assert self.p2p_listen.startswith("tcp://"), "cometbft.p2p_listen is tcp://host:port"
         assert all("@" in peer for peer in self.peers), "cometbft.peers are <node id>@host:port"
+        assert re.fullmatch(r"[!-~]{0,64}", self.name), "cometbft.name is at most 64 ASCII characters without spaces"
         assert 1 <= self.idle_block_s <= 60, "cometbft.idle_block_s is 1 to 60"
 
 

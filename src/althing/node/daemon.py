@@ -29,6 +29,7 @@ from althing.node.home import Home
 from althing.node.indexer import Indexer
 from althing.node.metrics import NodeMetrics
 from althing.node.node import Node
+from althing.protocol.address import address_of_key, format_address
 from althing.protocol.errors import AlthingError
 from althing.service.faultpoints import arm_from_environment
 from althing.service.lifecycle import Lifecycle, stop_on_signals
@@ -240,6 +241,8 @@ def _engine_settings(config: NodeConfig, home: Home) -> Mapping[str, Any] | None
         own = config.cometbft
         return {
             "profile": own.profile,
+            "moniker": own.name or _node_name(home),
+            "announce_validator": own.announce_validator,
             "binary": own.binary,
             "p2p_listen": own.p2p_listen,
             "external_address": own.external_address,
@@ -249,6 +252,14 @@ def _engine_settings(config: NodeConfig, home: Home) -> Mapping[str, Any] | None
             "state_sync": _state_sync(own.state_sync, home),
         }
     return None
+
+
+def _node_name(home: Home) -> str:
+    """As the genesis names this node's key; of one admitted later the address of its account."""
+    key = home.node_key()
+    address = address_of_key(key.suite, key.public)
+    named = [found.name for found in home.genesis().nodes if found.key.address == address]
+    return named[0] if named else format_address(address)
 
 
 def _state_sync(servers: tuple[str, ...], home: Home) -> StateSync | None:

@@ -7,13 +7,25 @@ from collections.abc import Iterator
 from typing import Final
 
 import cbor2
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from althing.consensus.engine import Phase
+from althing.consensus.engine import Engine, Phase
 from althing.node.application import CommittedContent
 from althing.node.node import Node
+from althing.node.signing import WINDOW_DEFAULT, attendance_of
+from althing.protocol.address import format_address
+from althing.protocol.block import validator_address
+from althing.protocol.errors import AlthingError, UnavailableError
 
 __all__ = ["CONTENT_TYPE", "NodeMetrics"]
 
@@ -21,6 +33,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _CODES_MAX: Final = 200  # label values; further codes count as "other", so a hostile sender cannot fill memory
 _CODE_AT: Final = 36  # behind the heads of array and version, and the id with its two-byte head
 _EMPTY_TEXT: Final = 0x60
+_CONDITIONS: Final = ("behind", "alone", "other-chain")
 _WRITE_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _BLOCK_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 _REQUEST_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
@@ -50,20 +63,29 @@ class NodeMetrics:
             buckets=_REQUEST_S,
             **own,  # type: ignore[arg-type]
         )
+        self._engine_answers = Gauge("engine_metrics_up", "1 while the engine tells its own metrics", **own)  # type: ignore[arg-type]
+        ProcessCollector(namespace=own["namespace"], registry=self.registry)  # type: ignore[arg-type]
         self.event_clients = 0
+        self._engine: Engine | None = None
         self._codes: set[str] = set()
         self._last_ns = 0
         self._lock = threading.Lock()
 
     def watch(self, node: Node) -> None:
         """Count the node's blocks from now on, and read its states at each exposition."""
+        self._engine = node.engine
         node.watchers.append(self._committed)
         node.application.commit_took = self._write.observe
         self.registry.register(_States(node, self))
 
     def exposition(self) -> bytes:
-        """The text exposition format of Prometheus."""
-        return generate_latest(self.registry)
+        """The text exposition format of Prometheus: the application's metrics, then the engine's own."""
+        try:
+            engine, answers = b"" if self._engine is None else self._engine.metrics(), 1
+        except UnavailableError:
+            engine, answers = b"", 0
+        self._engine_answers.set(answers)
+        return generate_latest(self.registry) + engine
 
     def _committed(self, content: CommittedContent) -> None:
         with self._lock:
@@ -113,3 +135,31 @@ class _States:
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(f"althing_node_{name}", text, value=value)
+        text = f"1 while it holds: {', '.join(_CONDITIONS)}"
+        conditions = GaugeMetricFamily("althing_node_condition", text, labels=["condition"])
+        for name in _CONDITIONS:
+            conditions.add_metric([name], int(name in status.conditions))
+        yield conditions
+        try:
+            yield from self._validators()
+        except AlthingError:
+            return  # the engine restarts: these are not known now, which `engine_metrics_up` and `ready` tell
+
+    def _validators(self) -> Iterator[Metric]:
+        """Of the validators of governance what they signed and proposed of the latest blocks."""
+        node, labels = self._node, ["validator", "organisation"]
+        text = f"of the latest {WINDOW_DEFAULT} blocks"
+        share = GaugeMetricFamily("althing_node_validator_signed_ratio", f"Signed share {text}", labels=labels)
+        proposed = GaugeMetricFamily("althing_node_validator_proposed_blocks", f"Proposed {text}", labels=labels)
+        power = GaugeMetricFamily("althing_node_validator_power", "Power as governance sets it", labels=labels)
+        view, rows = node.view(), node.signing.window(WINDOW_DEFAULT)
+        names = {one.address: one.name for one in view.organisations()}
+        for validator in view.validators():
+            address = validator_address(validator.public)
+            own = [address.hex(), names.get(validator.organisation, format_address(validator.organisation))]
+            found = attendance_of(address, rows)
+            power.add_metric(own, validator.power)
+            proposed.add_metric(own, found.proposed)
+            if found.blocks:
+                share.add_metric(own, found.signed / found.blocks)
+        yield from (power, proposed, share)

@@ -19,6 +19,7 @@ from althing.node.config import SnapshotConfig
 from althing.node.eventlog import EventLog
 from althing.node.home import Home, write_json
 from althing.node.proofs import ProofBuilder
+from althing.node.signing import SigningRecord
 from althing.node.snapshots import SnapshotMaker, SnapshotStore
 from althing.node.sources import ArchiveLeaves, ChainAnchors
 from althing.node.submission import Submission
@@ -83,6 +84,7 @@ class Node:
         self.proofs = ProofBuilder(
             self.genesis.chain_id, self.ledger.genesis_hash, self.ledger.store, self.engine, ArchiveLeaves(self.archive)
         )
+        self.signing = SigningRecord(self.engine)
         self.events = EventLog(self.ledger, self.engine)
         self._started = False
 

@@ -55,6 +55,23 @@ def test_status_names_the_chain_and_its_latest_block(world: World) -> None:
     assert (block["hash"], block["time"]) == (status["block_hash"], status["block_time"])
 
 
+def test_the_network_of_an_embedded_engine_is_its_one_validator(world: World) -> None:
+    view = get(world, "network", window=5)
+    (validator,) = view["validators"]
+    assert (validator["organisation_name"], validator["this_node"], validator["signed_share"]) == ("acme", True, 1.0)
+    assert validator["marks"] == "s" * view["window"]["blocks"]
+    assert validator["proposed"] == view["window"]["blocks"] == 5
+    assert validator["address"] == view["node"]["validator"] == view["recent_blocks"][0]["proposer"]
+    assert (view["node"]["engine"], view["node"]["name"], view["peers"]) == ("solo", "acme-node-1", [])
+    assert view["sync"]["peers_height"] is view["sync"]["blocks_behind"] is None
+    assert view["total_power"] == validator["power"] == 10
+    get(world, "network", status=400, window=0)
+    get(world, "network", status=400, window=1001)
+    found = world.http.get("/metrics").text
+    assert "althing_node_engine_metrics_up 1.0" in found
+    assert 'althing_node_validator_signed_ratio{organisation="acme"' in found
+
+
 def test_genesis_is_canonical_and_readable(world: World) -> None:
     data = world.http.get("/v1/genesis", headers={"Accept": "*/*"}).content
     assert genesis_hash(Genesis.from_bytes(data)) == world.process.node.ledger.genesis_hash

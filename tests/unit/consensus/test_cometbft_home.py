@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def test_settings(tmp_path: Path, profile: str) -> None:
     config = tomllib.loads(text)
     pace = PROFILES[profile]
     assert (config["proxy_app"], config["rpc"]["laddr"]) == ("unix:///run/a.sock", "tcp://127.0.0.1:7")
-    assert config["moniker"] == 'a "name"\nwith\\traps'
+    assert re.fullmatch(r'a "name"\nwith\\traps [0-9a-f]{40}', config["moniker"])
+    assert config["instrumentation"]["prometheus_listen_addr"] == "127.0.0.1:0"
     assert config["p2p"]["persistent_peers"] == ",".join(peers)
     assert config["p2p"]["send_rate"] == pace.rate_bytes_s
     assert config["consensus"]["timeout_propose"] == f"{pace.propose_ms}ms"

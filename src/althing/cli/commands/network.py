@@ -1,4 +1,4 @@
-"""althing network: found a network of several nodes, and run all of them on this machine."""
+"""althing network: found a network of several nodes, run all of them on this machine, and see how one stands."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ import typer
 
 from althing.cli.demo.network import NetworkRun
 from althing.cli.help import examples
-from althing.cli.options import JsonOption, guarded
+from althing.cli.networktext import network_text
+from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
 from althing.cli.output import emit, note
 from althing.node.network import found_network, load_network
 from althing.protocol.genesis import genesis_hash
 
-__all__ = ["app", "init", "up"]
+__all__ = ["app", "init", "status", "up"]
 
-app = typer.Typer(name="network", help="Networks of several nodes: init, up.", no_args_is_help=True)
+app = typer.Typer(name="network", help="Networks of several nodes: init, up, status.", no_args_is_help=True)
 
 _REPORT_S = 5.0
 
@@ -70,6 +71,29 @@ def up(
     finally:
         note("stopping")
         run.stop()
+
+
+@app.command(
+    "status",
+    **examples(
+        "althing network status",
+        "althing network status --home net/acme-node-1",
+        "althing network status --window 1000 --json",
+    ),
+)
+@guarded
+def status(
+    window: Annotated[
+        int, typer.Option("--window", min=1, max=1000, help="How many of the latest blocks to look at.")
+    ] = 100,
+    home: HomeOption = DEFAULT_HOME,
+    node: NodeOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show the network as a running node sees it: validators and what they sign, proposers, peers, versions, progress."""
+    with open_client(home, node) as client:
+        document = client.network(window=window)
+    emit(document, network_text(document, time.time()), as_json=as_json)
 
 
 def _follow(run: NetworkRun, stop: threading.Event, seconds: int, as_json: bool) -> None:

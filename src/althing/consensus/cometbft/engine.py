@@ -8,6 +8,7 @@ the event loop; what is read beside them are single assignments of immutable val
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,12 +22,14 @@ from althing.consensus.cometbft.binary import find_binary
 from althing.consensus.cometbft.driven import CheckOutcome, DrivenApplication
 from althing.consensus.cometbft.headers import HeaderStore
 from althing.consensus.cometbft.health import Health
-from althing.consensus.cometbft.home import prepare_home
+from althing.consensus.cometbft.home import moniker_of, prepare_home
+from althing.consensus.cometbft.instrumentation import FAILED, Instrumentation
 from althing.consensus.cometbft.paths import CometHome, lock_directory, unlock_directory
+from althing.consensus.cometbft.peerbook import PeerBook, heights_of
 from althing.consensus.cometbft.pool import SentPool
 from althing.consensus.cometbft.process import EngineProcess, explain
 from althing.consensus.cometbft.reads import ChainReader
-from althing.consensus.cometbft.rpc import AsyncRpc, Rpc
+from althing.consensus.cometbft.rpc import AsyncRpc, Rpc, RpcError
 from althing.consensus.cometbft.sender import Sender
 from althing.consensus.cometbft.server import AbciServer
 from althing.consensus.cometbft.settings import CometSettings
@@ -42,6 +45,7 @@ from althing.consensus.engine import (
     PoolRefusedError,
 )
 from althing.consensus.grammar import RecordingApplication
+from althing.consensus.peers import EngineNetwork
 from althing.consensus.solo.signer import ValidatorKey
 from althing.protocol.block import (
     Block,
@@ -60,6 +64,7 @@ _log = structlog.get_logger("althing.engine")
 
 _POLL_S: Final = 0.05  # while it starts
 _CATCH_UP_S: Final = 3.0  # CometBFT looks for peers that are ahead for a second; who really is behind is told so
+_HEIGHTS_S: Final = 3.0
 _COPY_S: Final = 0.5  # so many blocks share one durable write of their headers
 _BACK_OFF_S: Final = (0.1, 10.0)
 _IDLE_S: Final = 30.0
@@ -97,7 +102,11 @@ class CometEngine:
         self._sender: Sender | None = None
         self._trace: TraceFile | None = None
         self._process: EngineProcess | None = None
-        self._health = Health()
+        self._peers = PeerBook(settings.persistent_peers)
+        self._health = Health(self._peers)
+        self._instruments = Instrumentation()
+        self._heights_lock = threading.Lock()
+        self._heights_at = float("-inf")
         self._ready: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
@@ -181,6 +190,7 @@ class CometEngine:
             self._rpc.close()
             await self._async_rpc.close()
         self._reader = None
+        self._instruments.failed()
         if self._headers is not None:
             self._headers.close()
         if self._trace is not None:
@@ -211,7 +221,8 @@ class CometEngine:
                 self._trace.begin()
             rpc.remove()
             height = self._latest
-            self._process = EngineProcess(binary, self._home.path, self._heard)
+            variables = {"CMT_INSTRUMENTATION_PROMETHEUS_LISTEN_ADDR": self._instruments.renew()}
+            self._process = EngineProcess(binary, self._home.path, self._heard, variables)
             try:
                 await self._process.start()
                 came_up = await self._run_once(self._process)
@@ -237,6 +248,8 @@ class CometEngine:
             pause = min(2 * pause, _BACK_OFF_S[1])
 
     def _heard(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        if FAILED in message:
+            self._instruments.failed()
         # What it says while it ends in order is about sockets that are closed, and no fault.
         self._health.heard("debug" if self._stopping else level, message, fields)
 
@@ -489,6 +502,22 @@ class CometEngine:
             validator_address=b"" if self._key is None else self._key.address,
             conditions=self._health.conditions(alone=self._alone()),
         )
+
+    def network(self) -> EngineNetwork:
+        """See `Engine.network`. Peers' heights are asked for at most every few seconds: the answer may hold a block."""
+        with self._heights_lock:
+            if time.monotonic() - self._heights_at > _HEIGHTS_S and self._rpc is not None and not self._ended:
+                self._heights_at = time.monotonic()
+                with suppress(UnavailableError, RpcError):
+                    self._peers.told_heights(heights_of(self._rpc.call("dump_consensus_state")))
+        return EngineNetwork(self._health.id, self._moniker(), self._health.version, self._peers.peers())
+
+    def metrics(self) -> bytes:
+        """See `Engine.metrics`."""
+        return self._instruments.scrape()
+
+    def _moniker(self) -> str:
+        return self._settings.moniker if self._key is None else moniker_of(self._settings, self._key.address)
 
     def _alone(self) -> bool:
         """Other validators exist, and no peer is connected."""

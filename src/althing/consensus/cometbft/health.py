@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import structlog
 
+from althing.consensus.cometbft.peerbook import PeerBook
 from althing.consensus.cometbft.rpc import AsyncRpc
 from althing.protocol.errors import UnavailableError
 
@@ -25,9 +26,12 @@ _FAULTS: Final = ("error", "panic", "fatal")
 class Health:
     """What was last heard from the engine's RPC and its log. Written on the event loop, read anywhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, book: PeerBook) -> None:
         self.catching_up = False
         self.peers = 0
+        self.version = ""
+        self.id = ""
+        self._book = book
         self._other_chain_at = float("-inf")
 
     def conditions(self, *, alone: bool) -> tuple[str, ...]:
@@ -61,10 +65,14 @@ class Health:
                     status, network = await rpc.batch([("status", {}), ("net_info", {})])
                 except UnavailableError:
                     self.peers = 0
+                    self._book.told(None)
                 else:
                     if isinstance(status, dict) and isinstance(network, dict):
                         self.catching_up = bool(status["sync_info"]["catching_up"])
                         self.peers = int(network["n_peers"])
+                        self.id = str(status["node_info"]["id"]).lower()
+                        self.version = str(status["node_info"]["version"])
+                        self._book.told(network)
                         told(self.catching_up, int(status["sync_info"]["earliest_block_height"] or 0))
                 await asyncio.sleep(_EVERY_S)
         finally:

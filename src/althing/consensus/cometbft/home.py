@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from althing.consensus.abci import ValidatorUpdate
 from althing.consensus.cometbft.address import SocketAddress
+from althing.consensus.cometbft.instrumentation import HOST, NAMESPACE
 from althing.consensus.cometbft.nodekey import node_id
 from althing.consensus.cometbft.paths import CometHome
 from althing.consensus.cometbft.rpc import BATCH_MAX
@@ -24,7 +25,7 @@ from althing.protocol.block import validator_address
 from althing.protocol.block.jsonform import json_of_params
 from althing.service.durable import write_file
 
-__all__ = ["prepare_home"]
+__all__ = ["moniker_of", "prepare_home"]
 
 _KEY_FILE: Final = "priv_validator_key.json"
 _PUBLIC_TYPE: Final = "tendermint/PubKeyEd25519"
@@ -41,9 +42,14 @@ def prepare_home(
     document = _genesis_document(genesis, validators)
     write_file(home.config_dir / "genesis.json", json.dumps(document).encode())
     key_file = (settings.key_file or home.path / _KEY_FILE).absolute()
-    text = _toml(_configuration(settings, genesis, abci, rpc, key_file))
+    text = _toml(_configuration(settings, genesis, abci, rpc, key_file, key.address))
     write_file(home.config_dir / "config.toml", text.encode())
     return key
+
+
+def moniker_of(settings: CometSettings, validator: bytes) -> str:
+    """What peers are told: the node's name, and the address of the validator key it holds. Claims, proved by nothing."""
+    return f"{settings.moniker} {validator.hex()}" if settings.announce_validator else settings.moniker
 
 
 def _sign_state(home: CometHome) -> None:
@@ -83,13 +89,18 @@ def _genesis_document(genesis: Genesis, validators: tuple[ValidatorUpdate, ...])
 
 
 def _configuration(
-    settings: CometSettings, genesis: Genesis, abci: SocketAddress, rpc: SocketAddress, key_file: Path
+    settings: CometSettings,
+    genesis: Genesis,
+    abci: SocketAddress,
+    rpc: SocketAddress,
+    key_file: Path,
+    validator: bytes,
 ) -> dict[str, Any]:
     """Every setting that is not CometBFT's default, and defaults that matter enough to be pinned."""
     pace = settings.pace
     return {
         "proxy_app": str(abci),
-        "moniker": settings.moniker,
+        "moniker": moniker_of(settings, validator),
         "db_backend": "goleveldb",
         "log_level": settings.log_level,
         "log_format": "json",
@@ -143,7 +154,13 @@ def _configuration(
         },
         "storage": {"discard_abci_responses": False},
         "tx_index": {"indexer": "null"},  # never pruned, and half the disk: our read models index
-        "instrumentation": {"prometheus": False},
+        # The port is given to each run (`instrumentation`).
+        "instrumentation": {
+            "prometheus": True,
+            "prometheus_listen_addr": f"{HOST}:0",
+            "max_open_connections": 2,
+            "namespace": NAMESPACE,
+        },
     }
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,10 +80,17 @@ def explain(lines: list[str]) -> EngineError:
 class EngineProcess:
     """One run of the program. `said` is told of every log line as (level, message, fields)."""
 
-    def __init__(self, binary: Path, home: Path, said: Callable[[str, str, dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        home: Path,
+        said: Callable[[str, str, dict[str, Any]], None],
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._binary = binary
         self._home = home
         self._said = said
+        self._variables = dict(variables or {})
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self.tail: deque[str] = deque(maxlen=_TAIL)
@@ -97,6 +104,7 @@ class EngineProcess:
         """Run `cometbft start`. EngineError `engine.binary` when the system cannot."""
         # Variables of CometBFT's would change its configuration behind our back.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("CMT", "TM_"))}
+        environment |= self._variables
         try:
             self._process = await asyncio.create_subprocess_exec(
                 str(self._binary),

@@ -58,6 +58,7 @@ class CometSettings:
     binary: Path | None = None  # default: found as `binary.find_binary` says
     key_file: Path | None = None  # default: priv_validator_key.json in the directory
     moniker: str = "althing"
+    announce_validator: bool = True  # with the moniker, the address of the validator key: peers show who is who
     profile: str = "lan"
     p2p_listen: str = "tcp://127.0.0.1:0"  # port 0: any; fine for one validator, which nobody dials
     external_address: str = ""  # host:port that peers dial when it is not the one listened on

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from althing import __version__
 from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse
 from althing.consensus.engine import (
     Clock,
@@ -25,6 +26,7 @@ from althing.consensus.engine import (
     Phase,
     PoolRefusedError,
 )
+from althing.consensus.peers import EngineNetwork
 from althing.consensus.solo.chain import ChainState
 from althing.consensus.solo.checker import Checker, Outcome
 from althing.consensus.solo.handshake import handshake
@@ -153,6 +155,14 @@ class SoloEngine:
             pool_bytes=size,
             validator_address=b"" if self._key is None else self._key.address,
         )
+
+    def network(self) -> EngineNetwork:
+        """See `Engine.network`: one signer, nobody beside it."""
+        return EngineNetwork("", "", __version__)
+
+    def metrics(self) -> bytes:
+        """See `Engine.metrics`: it lives in this process."""
+        return b""
 
     @property
     def latest_height(self) -> int:

@@ -57,7 +57,7 @@ async def readyz(api: Context) -> Response:
 )
 async def metrics(api: Context) -> Response:
     """Counters and states for Prometheus."""
-    return Response(await api.reads.state(api.metrics.exposition), headers={"Content-Type": CONTENT_TYPE})
+    return Response(await api.reads.archive(api.metrics.exposition), headers={"Content-Type": CONTENT_TYPE})
 
 
 def not_ready(api: Api) -> list[str]:
