@@ -25,7 +25,7 @@ expect = playwright.expect
 
 pytestmark = pytest.mark.needs_chromium
 
-ROOMS = ("#/", "#/streams", "#/devices", "#/blocks", "#/refusals")
+ROOMS = ("#/", "#/streams", "#/devices", "#/blocks", "#/network", "#/refusals")
 CHROMIUM_ARGS = (
     "--no-sandbox",
     "--disable-gpu",

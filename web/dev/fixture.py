@@ -66,6 +66,8 @@ class Api:
                 return self.status()
             case ["trust"]:
                 return json.loads(format_trust(self.chain.proofs.trust(_optional(query.get("height")))))
+            case ["network"]:
+                return self.network(int(query.get("window", "100")))
             case ["blocks"]:
                 return page("blocks", [self.block(h) for h in range(self.chain.latest_height, 0, -1)], query)
             case ["blocks", height]:
@@ -109,6 +111,30 @@ class Api:
             "block_hash": last.hash().hex(), "block_time": rfc3339(last.time.ns), "app_hash": last.app_hash.hex(),
             "state_height": last.height, "engine": "solo", "phase": "running", "version": "0.1.0", "node": "node-1",
             "pool_count": 0, "base_height": 1,
+        }  # fmt: skip
+
+    def network(self, window: int) -> dict:
+        """One embedded validator, as a node with the engine `solo` answers; four of them are seen on a real network."""
+        status, blocks = self.status(), self.chain.blocks[:-1][-window:]
+        member = self.chain.validators(status["height"]).validators[0]
+        return {
+            "chain_id": status["chain_id"],
+            "node": {"node": self.gateway, "name": "acme-node-1", "organisation": "acme", "peer_id": "",
+                     "validator": member.address.hex(), "software": "0.1.0", "engine": "solo", "engine_version": "0.1.0",
+                     "app_version": 1},
+            "sync": {"phase": "running", "conditions": [], "height": status["height"], "state_height": status["height"],
+                     "base_height": 1, "latest_block_time": status["block_time"], "peers_height": None,
+                     "blocks_behind": None},
+            "window": {"first": status["height"] - len(blocks), "last": status["height"] - 1, "blocks": len(blocks)},
+            "total_power": member.power,
+            "validators": [{"address": member.address.hex(), "public_key": member.public_key.hex(),
+                            "organisation": self.organisation, "organisation_name": "acme", "power": member.power,
+                            "blocks": len(blocks), "signed": len(blocks), "missed": 0, "signed_share": 1.0,
+                            "proposed": len(blocks), "last_signed_height": status["height"] - 1,
+                            "marks": "s" * len(blocks), "this_node": True, "peer": None}],
+            "recent_blocks": [{"height": made.signed.header.height, "proposer": member.address.hex(), "round": 0,
+                               "signed": 1, "validators": 1} for made in reversed(blocks[-20:])],
+            "peers": [],
         }  # fmt: skip
 
     def height(self, text: str) -> int:

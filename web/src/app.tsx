@@ -7,6 +7,7 @@ import {
   BlocksIcon,
   DevicesIcon,
   MoonIcon,
+  NetworkIcon,
   OverviewIcon,
   RefusalsIcon,
   StreamsIcon,
@@ -21,6 +22,7 @@ import { LANGUAGES, language, theme, type Theme } from "./settings";
 import { BlockView, BlocksView } from "./views/blocks";
 import { DeviceView, DevicesView } from "./views/devices";
 import { LogIn } from "./views/login";
+import { NetworkView } from "./views/network";
 import { OverviewView } from "./views/overview";
 import { RefusalsView } from "./views/refusals";
 import { StreamView } from "./views/stream";
@@ -32,6 +34,7 @@ const ROOMS = [
   { name: "streams", path: ["streams"], icon: StreamsIcon, covers: ["streams"] },
   { name: "devices", path: ["devices"], icon: DevicesIcon, covers: ["devices"] },
   { name: "blocks", path: ["blocks"], icon: BlocksIcon, covers: ["blocks", "transactions"] },
+  { name: "network", path: ["network"], icon: NetworkIcon, covers: ["network"] },
   { name: "refusals", path: ["refusals"], icon: RefusalsIcon, covers: ["refusals"] },
 ] as const;
 
@@ -87,6 +90,7 @@ function View({ path }: { path: readonly string[] }): JSX.Element {
       if (room === "devices") return first ? <DeviceView key={first} name={first} /> : <DevicesView />;
       if (room === "blocks") return first ? <BlockView key={first} height={first} /> : <BlocksView />;
       if (room === "transactions" && first) return <TransactionView key={first} id={first} />;
+      if (room === "network" && !first) return <NetworkView />;
       if (room === "refusals" && !first) return <RefusalsView />;
     }
   }

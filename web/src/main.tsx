@@ -6,6 +6,7 @@ import "uplot/dist/uPlot.min.css";
 import "./styles/base.css";
 import "./styles/components.css";
 import "./styles/views.css";
+import "./styles/network.css";
 
 applySettings();
 goLive();

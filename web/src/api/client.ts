@@ -163,6 +163,79 @@ export interface Refusal {
   bytes: number;
 }
 
+export interface NetworkValidator {
+  address: string;
+  public_key: string;
+  organisation: string | null;
+  organisation_name: string | null;
+  power: number;
+  blocks: number;
+  signed: number;
+  missed: number;
+  signed_share: number | null;
+  proposed: number;
+  last_signed_height: number | null;
+  /** A letter a block, oldest first: s signed, m missed, n for nil, - not in the set. */
+  marks: string;
+  this_node: boolean;
+  peer: string | null;
+}
+
+export interface NetworkPeer {
+  id: string;
+  /** As it calls itself. */
+  name: string;
+  validator: string | null;
+  connected: boolean;
+  direction: "inbound" | "outbound" | "unknown";
+  address_kind: "loopback" | "private" | "public" | "unknown";
+  address: string | null;
+  version: string;
+  connected_since: string | null;
+  last_seen: string | null;
+  height: number | null;
+  bytes_sent: number;
+  bytes_received: number;
+}
+
+export interface ProposedBlock {
+  height: number;
+  proposer: string;
+  round: number;
+  signed: number;
+  validators: number;
+}
+
+export interface Network {
+  chain_id: string;
+  node: {
+    node: string;
+    name: string;
+    organisation: string | null;
+    peer_id: string;
+    validator: string | null;
+    software: string;
+    engine: string;
+    engine_version: string;
+    app_version: number;
+  };
+  sync: {
+    phase: string;
+    conditions: string[];
+    height: number;
+    state_height: number;
+    base_height: number;
+    latest_block_time: string;
+    peers_height: number | null;
+    blocks_behind: number | null;
+  };
+  window: { first: number; last: number; blocks: number };
+  total_power: number;
+  validators: NetworkValidator[];
+  recent_blocks: ProposedBlock[];
+  peers: NetworkPeer[];
+}
+
 export interface Account {
   address: string;
   name: string;
@@ -251,6 +324,7 @@ export const api = {
   /** Whether the node takes a token, before it is kept. */
   tryToken: (candidate: string) => request(["status"], {}, "application/json", (response) => response.json() as Promise<Status>, undefined, candidate),
   status: (signal?: AbortSignal) => json<Status>(["status"], {}, signal),
+  network: (window: number, signal?: AbortSignal) => json<Network>(["network"], { window }, signal),
   blocks: (paging: Paging, signal?: AbortSignal) => json<Page<"blocks", Block>>(["blocks"], { ...paging }, signal),
   block: (height: number | string, signal?: AbortSignal) => json<BlockDetail>(["blocks", height], {}, signal),
   transactions: (paging: Paging, signal?: AbortSignal) =>

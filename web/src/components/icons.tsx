@@ -30,6 +30,14 @@ export const BlocksIcon = () => (
     <path d="M10 3 3.5 6.5v7L10 17l6.5-3.5v-7zM3.5 6.5 10 10l6.5-3.5M10 10v7" />
   </Icon>
 );
+export const NetworkIcon = () => (
+  <Icon>
+    <circle cx="10" cy="4.5" r="2" />
+    <circle cx="4" cy="15" r="2" />
+    <circle cx="16" cy="15" r="2" />
+    <path d="m9 6.3-4 7M11 6.3l4 7M6 15h8" />
+  </Icon>
+);
 export const RefusalsIcon = () => (
   <Icon>
     <circle cx="10" cy="10" r="6.5" />

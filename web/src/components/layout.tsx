@@ -54,7 +54,7 @@ interface Column<T> {
   readonly title: string;
   readonly cell: (row: T) => ComponentChildren;
   /** `number` aligns to the right; `text` may break its lines; `wide` needs room beyond a phone's, `extra` a desktop's. */
-  readonly kind?: "number" | "text" | "wide" | "extra" | "number wide";
+  readonly kind?: "number" | "text" | "wide" | "extra" | "number wide" | "number extra";
 }
 
 interface TableProps<T> {
