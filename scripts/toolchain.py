@@ -98,6 +98,23 @@ def _describe(python: str) -> tuple[str, str] | None:
     return (parts[0], parts[1]) if done.returncode == 0 and len(parts) == 2 else None
 
 
+@functools.cache
+def _netns() -> str | None:
+    """iproute2's `ip`, where this user may make a network namespace with it."""
+    ip = _which("ip", "/sbin/ip")
+    if ip is None or os.geteuid() != 0:
+        return None
+    name = f"althing-probe-{os.getpid()}"
+    made = subprocess.run([ip, "netns", "add", name], capture_output=True, check=False)
+    if made.returncode != 0:
+        return None
+    joined = subprocess.run(
+        [ip, "-n", name, "link", "add", "a0", "type", "veth", "peer", "name", "a1"], capture_output=True, check=False
+    )
+    subprocess.run([ip, "netns", "del", name], capture_output=True, check=False)
+    return ip if joined.returncode == 0 else None
+
+
 def _engine() -> str | None:
     """CometBFT as `make setup-engine` builds it, into the environment of the running interpreter."""
     binary = os.environ.get("ALTHING_ENGINE") or str(Path(sys.prefix) / "engine" / "cometbft")
@@ -111,6 +128,7 @@ TOOLS = {
     "python": _python,
     "go": lambda: _which("go"),
     "cc": lambda: _which("cc", "gcc", "clang"),
+    "netns": _netns,
 }
 
 

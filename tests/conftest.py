@@ -44,6 +44,7 @@ _MISSING = {
     "engine": "the distributed engine is not built (make setup-engine, or ALTHING_ENGINE=/path/to/cometbft)",
     "go": "a Go toolchain is missing",
     "cc": "a C compiler is missing (sudo apt install gcc)",
+    "netns": "network namespaces need root and iproute2",
 }
 
 

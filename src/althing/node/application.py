@@ -53,6 +53,7 @@ from althing.protocol.errors import AlthingError, StateError, UnavailableError
 from althing.protocol.genesis import genesis_of_app_state
 from althing.protocol.receipt import Event as LedgerEvent
 from althing.protocol.stateproof import proof_to_cbor_obj
+from althing.service.faultpoints import hit
 
 __all__ = ["CommittedContent", "LedgerApplication"]
 
@@ -159,6 +160,7 @@ class LedgerApplication:
             # Blocks have no receipts of their own: an operator reads of evidence here, its outcome is in the state.
             _log.warning("evidence judged", height=request.height, judgement=event.name, of=_texts(event))
         self._last = CommittedContent(request.height, request.time.ns, request.hash, done)
+        hit("node.executed")
         result = done.result
         params = None
         if result.app_version is not None:
@@ -185,12 +187,14 @@ class LedgerApplication:
 
     def commit(self) -> CommitResponse:
         began = time.perf_counter()
+        hit("node.commit")
         try:
             self._ledger.commit()
         except StateError as exc:
             if exc.code != "state.disk_full":
                 raise
             raise UnavailableError(exc.code, exc.message, hint=exc.hint, retry_after_s=5) from exc
+        hit("node.committed")
         if self.commit_took is not None:
             self.commit_took(time.perf_counter() - began)
         if self._last is not None:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -94,12 +94,20 @@ class DaemonError(AlthingError):
 class Daemon:
     """One `althing <noun> start` as a child process, in a process group of its own, which dies with this process."""
 
-    def __init__(self, noun: str, home: Path, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        noun: str,
+        home: Path,
+        log: Path,
+        environment: Mapping[str, str],
+        *,
+        program: Sequence[str] = (sys.executable, "-m", "althing"),
+    ) -> None:
         self.noun = noun
         self._log = log
         with log.open("ab") as file:
-            self.process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
-                [sys.executable, "-m", "althing", noun, "start", "--home", str(home), "--with-parent"],
+            self.process = subprocess.Popen(  # noqa: S603 -- our own module on an interpreter that the test names
+                [*program, noun, "start", "--home", str(home), "--with-parent"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
