@@ -32,7 +32,7 @@ from althing.protocol.signatures import PrivateKey, Suite
 from althing.protocol.transaction import Transaction, sign_transaction
 from althing.storage.memory import MemoryBackend
 
-__all__ = ["Actor", "LedgerHarness", "default_parameters", "seeded_key"]
+__all__ = ["GAS", "GENESIS_TIME", "Actor", "LedgerHarness", "default_parameters", "seeded_key"]
 
 GENESIS_TIME = 1_700_000_000
 GAS = 50_000_000

@@ -45,7 +45,7 @@ from althing.storage.memory import MemoryBackend
 from althing.testing.harness import GAS, GENESIS_TIME, Actor, default_parameters, seeded_key
 from althing.testing.linearizability import Operation, check_registers
 
-__all__ = ["Disk", "JournalBackend", "Outcome", "run_schedule"]
+__all__ = ["Disk", "JournalBackend", "Outcome", "PowerLossError", "main", "run_schedule"]
 
 REPLICAS: Final = 4
 CLIENTS: Final = 3

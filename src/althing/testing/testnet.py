@@ -39,7 +39,7 @@ from althing.testing.linearizability import check_registers
 from althing.testing.links import DirectLinks, Links
 from althing.testing.workload import Record, Workload
 
-__all__ = ["COMMIT_POINTS", "Audit", "Testnet", "engine_processes"]
+__all__ = ["COMMIT_POINTS", "ORGANISATIONS", "Audit", "Testnet", "engine_processes"]
 
 ORGANISATIONS: Final = ("acme", "bolt", "corp", "dune")
 COMMIT_POINTS: Final = ("node.executed", "node.commit", "node.committed")
