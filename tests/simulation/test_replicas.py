@@ -12,7 +12,8 @@ import pytest
 from althing.ledger.app import Ledger
 from althing.ledger.runtime.replay import EXECUTED
 from althing.ledger.state.store import StateStore
-from althing.testing.replicas import Disk, JournalBackend, run_schedule
+from althing.testing.journal import Disk, JournalBackend
+from althing.testing.replicas import run_schedule
 
 FEW = 40  # seeds within which a bug must show
 

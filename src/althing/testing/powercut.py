@@ -63,6 +63,10 @@ class PowerCut:
         self._record(path, self._shadow)
         self._record(path.parent, self._shadow)
 
+    def record_folder(self, path: Path) -> None:
+        """The names in a folder are durable, what the files hold is not thereby."""
+        self._record(path, self._shadow)
+
     def fill(self) -> None:
         """From now on the disk takes nothing more."""
         self._full.touch()

@@ -10,6 +10,7 @@ import pytest
 
 from althing.testing.faults import wait_until
 from althing.testing.powercut import PowerCut, build_library
+from althing.testing.powersocket import SyncListener
 from althing.testing.testnet import COMMIT_POINTS, Testnet
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.timeout(1800)]
@@ -73,6 +74,40 @@ def test_power_goes_at_each_point_of_our_commit(tmp_path, cc, times):
             net.agree()
         found = net.audit(load.record)
         print(found, load.record.refusals, f"{lost} files changed by cuts")
+        assert lost > 0, "no cut took anything: the disk did not forget"
+
+
+@pytest.mark.long
+@pytest.mark.needs_cc
+@pytest.mark.needs_go
+def test_power_goes_for_ledger_and_engine_at_once(tmp_path, cc, test_engine):
+    """What neither has fsynced is gone; names in the engine's folder are those of its last fsync anywhere."""
+    library = build_library(cc, SOURCE, tmp_path)
+    with Testnet(tmp_path) as net:
+        node = net.homes[1].path / "node"
+        disk = PowerCut(library, node, tmp_path / "disk")
+        listener = SyncListener(tmp_path / "ear", net.homes[1].blocks_dir, disk)
+        environment = {**disk.environment, **listener.environment, "ALTHING_ENGINE": str(test_engine)}
+        random = Random(SEED)
+        net.launch(1, environment=environment)
+        net.start(0, 2, 3)
+        net.node(1).ready()
+        lost = 0
+        with net.workload(seed=SEED, nodes=[0, 2, 3]) as load:
+            load.until(5)
+            for _ in range(10):
+                load.until(random.randrange(1, 6))
+                net.power_off(1)
+                lost += disk.cut(random if random.random() < 0.5 else None)
+                net.launch(1, environment=environment)
+                net.node(1).ready()
+            net.agree()
+        listener_failed = listener.failure
+        found = net.audit(load.record)
+        listener.close()
+        print(found, load.record.refusals, f"{lost} files changed by cuts, {listener.heard} fsyncs heard")
+        assert listener_failed is None
+        assert listener.heard > 100
         assert lost > 0, "no cut took anything: the disk did not forget"
 
 
