@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import structlog
 
 from althing.client.errors import ClientError
+from althing.client.lightblocks import drive
 from althing.client.lightsource import BadSourceError, NoBlockError, Source
 from althing.client.lightstore import Anchor, LightStore
 from althing.light.blocks import LightBlock
@@ -193,12 +194,14 @@ class LightClient:
             newer = self._store.above(target.height)
             if newer is not None:
                 verify_first(self.chain_id, target)  # the predecessors' hashes say nothing about its commit
-                return await _drive(follow_back(newer, target), self._primary)
+                return await drive(follow_back(newer, target), self._primary.light_block)
         if base is None:
             raise UnavailableError("light.store", "the trusted blocks are gone", hint="start again with the trust file")
         if self._options.one_by_one:
-            return await _drive(follow_each(base, target, freshness), self._primary)
-        return await _drive(follow_by_skipping(base, target, freshness, self._options.trust_level), self._primary)
+            return await drive(follow_each(base, target, freshness), self._primary.light_block)
+        return await drive(
+            follow_by_skipping(base, target, freshness, self._options.trust_level), self._primary.light_block
+        )
 
     def _freshness(self) -> Freshness:
         now = Timestamp.from_ns(self._clock_ns())
@@ -291,7 +294,7 @@ class LightClient:
         try:
             challenge.check(self.chain_id)
             level = self._options.trust_level
-            found = await _drive(examine(trace, challenge, freshness, level), witness)
+            found = await drive(examine(trace, challenge, freshness, level), witness.light_block)
         except (LightError, BadSourceError, NoBlockError, UnavailableError) as error:
             if isinstance(error, ExpiredError):
                 raise
@@ -301,7 +304,7 @@ class LightClient:
             return
         documents = [await self._accuse(self.primary, witness, found)]
         try:
-            back = await _drive(examine(found.trace, found.block, freshness, level), self._primary)
+            back = await drive(examine(found.trace, found.block, freshness, level), self._primary.light_block)
         except (LightError, BadSourceError, NoBlockError, UnavailableError) as error:
             _log.warning("the primary cannot show its history", primary=self.primary, reason=error.message)
         else:
@@ -334,14 +337,3 @@ async def _report(judge: Source, evidence: LightClientAttackEvidence) -> bool:
         _log.error("evidence was not taken", reported_to=judge.url, reason=error.message)
         return False
     return True
-
-
-async def _drive(steps: Generator[int, LightBlock, T], source: Source) -> T:
-    """Answer a generator's questions from a source."""
-    try:
-        height = next(steps)
-        while True:
-            height = steps.send(await source.light_block(height))
-    except StopIteration as end:
-        result: T = end.value
-        return result

@@ -6,7 +6,6 @@ from althing.client.light import LightClient
 from althing.client.transport import Transport
 from althing.client.verified import VerifiedReader
 from althing.light.blocks import LightBlock
-from althing.protocol.block import SignedHeader, ValidatorSet
 from althing.protocol.trust import Trust
 
 __all__ = ["LightReader"]
@@ -31,6 +30,6 @@ class LightReader(VerifiedReader):
         """The newest version of the state that a verified header proves."""
         return self._light_client.latest.height - 1
 
-    async def follow(self, signed: SignedHeader, validators: ValidatorSet) -> None:
+    async def follow(self, block: LightBlock) -> None:
         """See `LightClient.accept`."""
-        await self._light_client.accept(LightBlock(signed, validators))
+        await self._light_client.accept(block)

@@ -13,8 +13,9 @@ from typing import Any, Final, Protocol
 import httpx2
 
 from althing.client.errors import ClientError
+from althing.client.lightblocks import light_block_of_answer
 from althing.light.blocks import LightBlock
-from althing.protocol.block import Commit, Header, SignedHeader, Validator, ValidatorSet
+from althing.protocol.block import Validator, ValidatorSet
 from althing.protocol.block.evidence import LightClientAttackEvidence
 from althing.protocol.block.jsonform import signed_header_of_json, validators_of_json
 from althing.protocol.block.validators import VALIDATORS_MAX
@@ -116,14 +117,7 @@ class ApiSource:
         if status != 200:
             raise BadSourceError(f"{self.url} answered {status}")
         try:
-            match document:
-                case {"header": str() as header, "commit": str() as commit, "validators": list() as members}:
-                    signed = SignedHeader(Header.decode(bytes.fromhex(header)), Commit.decode(bytes.fromhex(commit)))
-                    block = LightBlock(
-                        signed, ValidatorSet.of(_member(member) for member in members[: VALIDATORS_MAX + 1])
-                    )
-                case _:
-                    raise ValueError("not a light block")
+            block = light_block_of_answer(document)
         except (ValueError, ProtocolError) as exc:
             raise BadSourceError(f"{self.url} did not answer with a light block: {exc}") from exc
         return _asked(self.url, block, height)
@@ -198,10 +192,3 @@ def _asked(url: str, block: LightBlock, height: int) -> LightBlock:
     if height and block.height != height:
         raise BadSourceError(f"{url} answered with height {block.height}, asked was {height}")
     return block
-
-
-def _member(member: Any) -> Validator:
-    match member:
-        case {"public_key": str() as public, "power": int() as power}:
-            return Validator(bytes.fromhex(public), power)
-    raise ValueError("a validator is not of the form")

@@ -2,22 +2,27 @@
 
 Trust moves forward: each newer header that verifies becomes the trusted one. Without a trust file the first answer is
 taken on faith and pinned (`trust on first use`); later ones must follow from it. Where validators changed since, headers
-in between are asked for until each follows from the one before (docs/spec/blocks.md).
+in between are asked for until each follows from the one before (docs/spec/light-client.md §4).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from althing.client.errors import LyingNodeError
+from althing.client.lightblocks import drive, light_block_of_answer
 from althing.client.transport import Transport, item_of
+from althing.light.blocks import LightBlock
 from althing.light.errors import AttackError, ExpiredError, LightError
-from althing.light.headers import verify_adjacent, verify_commit, verify_skipping
-from althing.protocol.block import Commit, Header, SignedHeader, Validator, ValidatorSet
+from althing.light.following import follow_back, follow_by_skipping
+from althing.light.headers import TIMELESS, Freshness
+from althing.light.verification import verify_first
+from althing.protocol.block import Commit, Header, SignedHeader, Timestamp, Validator, ValidatorSet
 from althing.protocol.codec import encode
 from althing.protocol.errors import ProtocolError, UnavailableError
 from althing.protocol.stateproof import PresenceProof, proof_from_cbor_obj, verify_absence, verify_presence
@@ -28,7 +33,6 @@ __all__ = ["VerifiedReader", "pinned"]
 _ATTEMPTS: Final = 400
 _PAUSE_S: Final = 0.025
 _KEYS_MAX: Final = 256  # of one request
-_BISECTIONS_MAX: Final = 64
 _BACKWARDS_MAX: Final = 256
 
 
@@ -45,39 +49,64 @@ def pinned(trust: Trust | None) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Newest:
-    """The newest header that was verified, and the validators that signed it."""
+    """The newest block that was verified."""
 
-    header: Header | None
-    validators: ValidatorSet
+    block: LightBlock | None
 
 
 class VerifiedReader:
-    """State reads against one chain of trusted headers. `attempts` bounds the wait for a node that is behind."""
+    """State reads against one chain of trusted headers. `attempts` bounds the wait for a node that is behind.
 
-    def __init__(self, transport: Transport, trust: Trust, *, attempts: int = _ATTEMPTS) -> None:
+    `newest` is a block that was verified under the same trust before. With a `trusting_period_s` nothing follows from a
+    header that is older by `clock_ns` (light.expired); without one, time says nothing.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        trust: Trust,
+        *,
+        attempts: int = _ATTEMPTS,
+        newest: LightBlock | None = None,
+        trusting_period_s: int = 0,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._transport = transport
         self._trust = trust
         self._attempts = attempts
-        self._newest = _Newest(None, trust.validators)
+        self._newest = _Newest(newest)
+        self._period_s = trusting_period_s
+        self._clock_ns = clock_ns
 
     def through(self, transport: Transport) -> VerifiedReader:
         """A reader of the same chain through other nodes: what one of both has verified, both trust."""
-        reader = VerifiedReader(transport, self._trust, attempts=self._attempts)
+        reader = VerifiedReader(
+            transport,
+            self._trust,
+            attempts=self._attempts,
+            trusting_period_s=self._period_s,
+            clock_ns=self._clock_ns,
+        )
         reader._newest = self._newest
         return reader
 
     @property
+    def newest(self) -> LightBlock | None:
+        """The newest block verified; None before the first."""
+        return self._newest.block
+
+    @property
     def trust(self) -> Trust:
         """What is trusted now: the newest header verified so far."""
-        if self._newest.header is None:
+        block = self._newest.block
+        if block is None:
             return self._trust
-        header = self._newest.header
-        return Trust(header.chain_id, self._trust.genesis_hash, header.height, header.hash(), self._newest.validators)
+        return Trust(block.header.chain_id, self._trust.genesis_hash, block.height, block.hash, block.validators)
 
     @property
     def version(self) -> int:
         """The newest version of the state that a verified header proves; 0 before the first."""
-        return 0 if self._newest.header is None else self._newest.header.height - 1
+        return 0 if self._newest.block is None else self._newest.block.height - 1
 
     async def state(self, key: bytes, *, at_least: int = 0) -> tuple[int, bytes | None]:
         """The value of a state key (None: proved absent) and the version; LyingNodeError when it does not verify.
@@ -141,96 +170,77 @@ class VerifiedReader:
     async def header(self, height: int = 0) -> Header:
         """The verified header of a height; 0 is the node's latest."""
         with _verifying(f"the header of height {height}"):
-            signed, validators = await self._light(height)
-            if height and signed.header.height != height:
-                raise LyingNodeError(f"asked for height {height}, the node answered with {signed.header.height}")
-            await self.follow(signed, validators)
-            return signed.header
-
-    async def _backwards(self, trusted: Header, wanted: Header) -> None:
-        """An older header of other validators: each header names the hash of the one before."""
-        if trusted.height - wanted.height > _BACKWARDS_MAX:
-            raise UnavailableError("node.behind", f"height {wanted.height} is too far back to be verified from here")
-        for height in range(trusted.height - 1, wanted.height - 1, -1):
-            header = wanted if height == wanted.height else (await self._light(height))[0].header
-            if header.hash() != trusted.last_block_id.hash:
-                raise LyingNodeError(f"the header of height {height} is not the one its successor names")
-            trusted = header
+            block = await self._light(height)
+            if height and block.height != height:
+                raise LyingNodeError(f"asked for height {height}, the node answered with {block.height}")
+            await self.follow(block)
+            return block.header
 
     async def _follow(self, header: bytes, commit: bytes, members: list[Any]) -> Header:
         signed = SignedHeader(Header.decode(header), Commit.decode(commit))
-        await self.follow(signed, ValidatorSet.of(_validator(member) for member in members))
+        await self.follow(LightBlock(signed, ValidatorSet.of(_validator(member) for member in members)))
         return signed.header
 
-    async def follow(self, signed: SignedHeader, validators: ValidatorSet) -> None:
-        """Verify a header from what is trusted, through headers in between where validators have changed too much."""
-        trusted, others = self._newest.header, validators.hash() != self._newest.validators.hash()
-        if trusted is None and others:
-            await self._begin()
-        elif trusted is not None and others and signed.header.height < trusted.height:
-            await self._backwards(trusted, signed.header)
-            return
-        steps = [(signed, validators)]
-        for _ in range(_BISECTIONS_MAX):
-            try:
-                self.advance(*steps[-1])
-            except LightError as exc:
-                trusted, wanted = self._newest.header, steps[-1][0].header.height
-                if exc.code != "light.trust" or trusted is None or wanted <= trusted.height + 1:
-                    raise
-                steps.append(await self._light((trusted.height + wanted) // 2))
-                continue
-            steps.pop()
-            if not steps:
-                return
-        raise LyingNodeError(f"no way of headers leads from the trusted one to height {signed.header.height}")
+    async def follow(self, block: LightBlock) -> None:
+        """Verify a block from what is trusted; a newer one becomes the trusted one.
 
-    async def _begin(self) -> None:
-        """Trust begins with the header that the trust file pins."""
-        signed, validators = await self._light(self._trust.height)
-        if signed.header.height != self._trust.height:
-            raise LyingNodeError("the node answers with another height than the trusted one")
-        self.advance(signed, validators)
+        1. The first follows from the one that the trust file pins.
+        2. A newer one is skipped to, through headers in between where validators have changed too much.
+        3. An older one (another node, a cached answer) has the same validators, or the hash that its successor names.
+        """
+        trusted = self._newest.block or await self._begin(block)  # 1
+        if block.height > trusted.height:  # 2
+            await drive(follow_by_skipping(trusted, block, self._freshness()), self._light)
+            self._advance(block)
+        elif block.height == trusted.height:
+            if block.hash != trusted.hash:
+                raise LyingNodeError(f"two blocks at height {block.height}")
+        elif block.validators.hash() == trusted.validators.hash():  # 3
+            verify_first(trusted.header.chain_id, block)
+        elif trusted.height - block.height > _BACKWARDS_MAX:
+            raise UnavailableError("node.behind", f"height {block.height} is too far back to be verified from here")
+        else:
+            await drive(follow_back(trusted, block), self._light)
 
-    async def _light(self, height: int) -> tuple[SignedHeader, ValidatorSet]:
+    async def _begin(self, block: LightBlock) -> LightBlock:
+        """The first trusted block: the one that the trust file pins.
+
+        Where its validators still sign and its age does not count, one that they signed serves: a node need not have the
+        pinned one any more.
+        """
+        trust = self._trust
+        if block.height < trust.height or block.header.chain_id != trust.chain_id:
+            raise LyingNodeError("the node is behind the trusted height, or on another chain")
+        if block.height > trust.height and (self._period_s or block.validators.hash() != trust.validators.hash()):
+            block = await self._light(trust.height)
+            if block.height != trust.height:
+                raise LyingNodeError("the node answers with another height than the trusted one")
+        if block.height == trust.height and block.hash != trust.header_hash:
+            raise LyingNodeError("the node has another block at the trusted height")
+        if block.validators.hash() != trust.validators.hash():
+            raise LyingNodeError("the node's validators are not the trusted ones; get a newer trust file")
+        verify_first(trust.chain_id, block)
+        self._advance(block)
+        return block
+
+    def _advance(self, block: LightBlock) -> None:
+        # Another task may have come further meanwhile.
+        if self._newest.block is None or self._newest.block.height < block.height:
+            self._newest.block = block
+
+    def _freshness(self) -> Freshness:
+        if not self._period_s:
+            return TIMELESS
+        # A gateway's own clock may lag: that a header is from the future says nothing against it.
+        now = Timestamp.from_ns(self._clock_ns())
+        return Freshness(now, self._period_s * 1_000_000_000, TIMELESS.clock_drift_ns)
+
+    async def _light(self, height: int) -> LightBlock:
         found = await self._transport.get_json(f"/v1/light/{height}")
         try:
-            signed = SignedHeader(
-                Header.decode(bytes.fromhex(found["header"])), Commit.decode(bytes.fromhex(found["commit"]))
-            )
-            members = [[bytes.fromhex(one["public_key"]), one["power"]] for one in found["validators"]]
-        except (KeyError, TypeError, ValueError) as exc:
+            return light_block_of_answer(found)
+        except ValueError as exc:
             raise LyingNodeError("a light block is not of the form") from exc
-        return signed, ValidatorSet.of(_validator(member) for member in members)
-
-    def advance(self, signed: SignedHeader, validators: ValidatorSet) -> None:
-        """Verify a header from what is trusted; a newer one becomes the trusted one."""
-        header = signed.header
-        trusted = self._newest.header
-        if trusted is None:
-            if header.chain_id != self._trust.chain_id or header.height < self._trust.height:
-                raise LyingNodeError("the node is behind the trusted height, or on another chain")
-            if header.height == self._trust.height and header.hash() != self._trust.header_hash:
-                raise LyingNodeError("the node has another block at the trusted height")
-            if validators.hash() != self._trust.validators.hash():
-                raise LyingNodeError("the node's validators are not the trusted ones; get a newer trust file")
-            verify_commit(header.chain_id, header, signed.commit, validators)
-        elif header.height == trusted.height:
-            if header.hash() != trusted.hash():
-                raise LyingNodeError(f"two blocks at height {header.height}")
-            return
-        elif header.height < trusted.height:
-            # An older answer (another node, a cached one): fine if the same validators signed it.
-            if validators.hash() != self._newest.validators.hash():
-                raise LyingNodeError("an older header of other validators")
-            verify_commit(trusted.chain_id, header, signed.commit, validators)
-            return
-        elif header.height == trusted.height + 1:
-            verify_adjacent(trusted, signed, validators, freshness=None)
-        else:
-            verify_skipping(trusted, self._newest.validators, signed, validators, freshness=None)
-        self._newest.header = header
-        self._newest.validators = validators
 
 
 def _check_value(header: Header, key: bytes, value: Any, proof: Any) -> bytes | None:

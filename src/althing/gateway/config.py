@@ -44,6 +44,9 @@ class GatewayConfig:
     nodes: tuple[str, ...] = ()  # base addresses of nodes' APIs, tried in turn
     nodes_token_file: Path | None = None  # a file of mode 0600 with the token that the nodes ask for
     nodes_ca: Path | None = None  # certificates (PEM) to trust in their https:// addresses, instead of the system's
+    trusting_period_days: int = (
+        28  # nothing follows from a header that is older; 0: always, as with the home's own node
+    )
     address: str = ""  # of the gateway's account; "" for the one its key was created with
     archive: str = ""  # folder or URL of the object store; "" for <home>/archive
     registry_age_max_s: int = 3600  # for so long the cached registry serves while no node answers
@@ -54,6 +57,9 @@ class GatewayConfig:
     spool: SpoolConfig = field(default_factory=SpoolConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.trusting_period_days <= 36_500, "trusting_period_days is 0 (without end) to 36500"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,10 @@ class GatewayPaths:
         return self.gateway / "certificates"
 
     @property
+    def light(self) -> Path:
+        return self.gateway / "light"
+
+    @property
     def registry(self) -> Path:
         return self.gateway / "registry.cbor"
 
@@ -136,7 +146,10 @@ def read_config(paths: GatewayPaths) -> GatewayConfig:
         raise SettingsError("gateway.settings", f"{paths.ports} cannot be read: {error}") from error
     if isinstance(known, int):
         known = f"http://127.0.0.1:{known}"
-    return replace(config, nodes=(known,)) if isinstance(known, str) else config
+    if not isinstance(known, str):
+        return config
+    # Whoever could forge the own node's chain has the home, with its trust file in it.
+    return replace(config, nodes=(known,), trusting_period_days=0)
 
 
 def _from_home(home: Path, settings: GatewayConfig | ListenerConfig, names: tuple[str, ...]) -> dict[str, Any]:

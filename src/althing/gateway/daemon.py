@@ -58,6 +58,7 @@ _log = structlog.get_logger("althing.gateway")
 
 _CERTIFICATES_EVERY_S = 5.0
 _REGISTRY_WAIT_S = 10.0
+_DAY_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,14 @@ class Gateway:
             )
         token_file = self.config.nodes_token_file
         token = "" if token_file is None else read_token(token_file)
-        return NodeLedger(self.config.nodes, trust, token=token, verify=client_tls(self.config.nodes_ca))
+        return NodeLedger(
+            self.config.nodes,
+            trust,
+            token=token,
+            verify=client_tls(self.config.nodes_ca),
+            kept=self.paths.light,
+            trusting_period_s=self.config.trusting_period_days * _DAY_S,
+        )
 
 
 async def run_gateway(

@@ -7,14 +7,18 @@ makes the gateway look, a receipt is checked against the proved head. A node tha
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import cbor2
+import structlog
 
 from althing.client.errors import LyingNodeError, RefusedTransactionError
 from althing.client.events import ChainEvent, events_of
+from althing.client.lightstore import Anchor, LightStore
 from althing.client.verified import pinned
 from althing.gateway.errors import LedgerError
 from althing.gateway.ledger import Cursor, DeviceView, LedgerEvent, LedgerStatus, Looked, Said, StreamView, Submission
@@ -31,6 +35,10 @@ from althing.protocol.trust import Trust
 
 __all__ = ["NodeLedger"]
 
+_log = structlog.get_logger("althing.gateway.ledger")
+
+_KEEP_EVERY_S: Final = 60.0
+_HEADERS_KEPT: Final = 2  # the newest, and the one before it should that file be damaged
 _PAGE: Final = 1000
 _PAGES_MAX: Final = 10_000
 _LOOK_MAX: Final = 100  # devices and streams of one look
@@ -38,12 +46,40 @@ _SILENCE_S: Final = 90.0  # a block comes at least every 60 s, so a silent event
 
 
 class NodeLedger:
-    """LedgerPort over HTTP. `urls` are bases such as http://127.0.0.1:8420, asked in turn."""
+    """LedgerPort over HTTP. `urls` are bases such as http://127.0.0.1:8420, asked in turn.
+
+    With a folder `kept`, the newest header verified is there after a restart, unless `trust` has been replaced since.
+    `trusting_period_s` as in VerifiedReader.
+    """
 
     def __init__(
-        self, urls: Sequence[str], trust: Trust, *, timeout_s: float = 5.0, token: str = "", verify: Any = True
+        self,
+        urls: Sequence[str],
+        trust: Trust,
+        *,
+        timeout_s: float = 5.0,
+        token: str = "",
+        verify: Any = True,
+        kept: Path | None = None,
+        trusting_period_s: int = 0,
     ) -> None:
-        self._nodes = Nodes(urls, trust, timeout_s=timeout_s, token=token, verify=verify)
+        newest = None
+        self._store: LightStore | None = None
+        if kept is not None:
+            self._store = LightStore(kept, blocks_max=_HEADERS_KEPT)
+            if self._store.open(Anchor(trust.chain_id, trust.height, trust.header_hash)):
+                newest = self._store.latest()
+        self._saved = 0 if newest is None else newest.height
+        self._saved_at = float("-inf")
+        self._nodes = Nodes(
+            urls,
+            trust,
+            timeout_s=timeout_s,
+            token=token,
+            verify=verify,
+            newest=newest,
+            trusting_period_s=trusting_period_s,
+        )
         self._genesis_hash = trust.genesis_hash
         self._pinned = pinned(trust)  # what proof files will be checked against
 
@@ -63,11 +99,26 @@ class NodeLedger:
 
     async def close(self) -> None:
         await self._nodes.aclose()
+        await self._keep(force=True)
+
+    async def _keep(self, *, force: bool = False) -> None:
+        """Put the newest header on the disk, now and then: what is verified again after a crash is a minute's blocks."""
+        newest, now = self._nodes.order[0].reader.newest, asyncio.get_running_loop().time()
+        if self._store is None or newest is None or newest.height <= self._saved:
+            return
+        if not force and now - self._saved_at < _KEEP_EVERY_S:
+            return
+        self._saved, self._saved_at = newest.height, now
+        try:
+            await asyncio.to_thread(self._store.add, newest)
+        except OSError as error:
+            _log.warning("the newest header is not kept", reason=error.strerror)
 
     # --- the port
 
     async def status(self) -> LedgerStatus:
         header = await self._nodes.ask(lambda node: node.reader.header())
+        await self._keep()
         return LedgerStatus(header.chain_id, self._genesis_hash, header.height - 1, header.time.ns // 1_000_000_000)
 
     async def block_time_ns(self, height: int) -> int:

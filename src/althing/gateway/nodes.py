@@ -14,6 +14,8 @@ from althing.client.transport import Transport
 from althing.client.verified import VerifiedReader
 from althing.gateway.errors import LedgerError, LedgerRefusedError
 from althing.gateway.ledger import Said
+from althing.light.blocks import LightBlock
+from althing.light.errors import ExpiredError
 from althing.protocol.errors import AlthingError
 from althing.protocol.trust import Trust
 
@@ -33,12 +35,28 @@ T = TypeVar("T")
 class AskedNode:
     """One node, with a connection of its own: what is asked of it cannot reach another. What is proved is shared."""
 
-    def __init__(self, url: str, trust: Trust, first: AskedNode | None, timeout_s: float, token: str, verify: Any):
+    def __init__(
+        self,
+        url: str,
+        trust: Trust,
+        first: AskedNode | None,
+        timeout_s: float,
+        token: str,
+        verify: Any,
+        newest: LightBlock | None,
+        trusting_period_s: int,
+    ):
         self.transport = Transport(
             [url], timeout_s=timeout_s, token=token, verify=verify, reads_max=1, answer_bytes_max=_ANSWER_BYTES_MAX
         )
         if first is None:
-            self.reader = VerifiedReader(self.transport, trust, attempts=_BEHIND_ATTEMPTS)
+            self.reader = VerifiedReader(
+                self.transport,
+                trust,
+                attempts=_BEHIND_ATTEMPTS,
+                newest=newest,
+                trusting_period_s=trusting_period_s,
+            )
         else:
             self.reader = first.reader.through(self.transport)
         # Not tried again here: the next node may take it.
@@ -51,13 +69,26 @@ class AskedNode:
 
 
 class Nodes:
-    """`urls` in turn; a node that fails, refuses what another grants, or lies is left for the next one."""
+    """`urls` in turn; a node that fails, refuses what another grants, or lies is left for the next one.
 
-    def __init__(self, urls: Sequence[str], trust: Trust, *, timeout_s: float, token: str = "", verify: Any = True):
+    `newest` and `trusting_period_s` as in VerifiedReader.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        trust: Trust,
+        *,
+        timeout_s: float,
+        token: str = "",
+        verify: Any = True,
+        newest: LightBlock | None = None,
+        trusting_period_s: int = 0,
+    ):
         self._turn: list[AskedNode] = []
         for url in dict.fromkeys(urls):
             first = self._turn[0] if self._turn else None
-            self._turn.append(AskedNode(url, trust, first, timeout_s, token, verify))
+            self._turn.append(AskedNode(url, trust, first, timeout_s, token, verify, newest, trusting_period_s))
         self._used: dict[Said, AskedNode] = {}  # by which node something was said that can prove false later
         self.lies_total = 0
 
@@ -85,6 +116,12 @@ class Nodes:
                 self._used[said] = node
             try:
                 found = await action(node)
+            except ExpiredError as error:
+                raise LedgerError(
+                    "ledger.expired",
+                    f"{error.message}: it cannot be told any more which chain is the right one",
+                    hint="put a newer trust file from somebody you trust in the home: althing trust show",
+                ) from error
             except LyingNodeError as error:
                 self.shun(node, error.message)
                 failures.append(f"{node.url}: {error.message}")

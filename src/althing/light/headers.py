@@ -15,6 +15,7 @@ from althing.protocol.signatures import Suite, verify
 
 __all__ = [
     "ONE_THIRD",
+    "TIMELESS",
     "Freshness",
     "LightError",
     "TrustLevel",
@@ -50,6 +51,10 @@ class Freshness:
     now: Timestamp
     trusting_period_ns: int
     clock_drift_ns: int = 10_000_000_000
+
+
+# For checks that say nothing about time: nothing expires, nothing is from the future.
+TIMELESS = Freshness(Timestamp(0, 0), 1 << 100, 1 << 100)
 
 
 def verify_commit(chain_id: str, header: Header, commit: Commit, validators: ValidatorSet) -> None:
