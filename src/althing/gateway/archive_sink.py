@@ -47,7 +47,7 @@ class ArchiveSink:
         at = 0
         for entry in batch.batch.entries:
             path = batch.messages[at].stream
-            definition = await self._registry.definition_at(path, batch.height)
+            definition = await self._registry.definition_at(path, entry.first, batch.height)
             parts.append(
                 StreamPart(entry.stream, path, entry.first, entry.count, definition.schema_version, definition.schema)
             )

@@ -27,6 +27,7 @@ class ListenerConfig:
     certificate: Path | None = None
     key: Path | None = None
     open: bool = False
+    host_names: tuple[str, ...] = ()  # of HTTP: names besides the address under which clients on this machine reach it
 
     def __post_init__(self) -> None:
         assert 0 <= self.port <= 65535, "a port is 0 to 65535"

@@ -87,6 +87,7 @@ class Gateway:
         self._outside = outside or Outside()
         self._life = Lifecycle()
         self._mqtt: MqttServer | None = None
+        self._http: HttpServer | None = None
         self._tasks: set[asyncio.Task[Any]] = set()  # beside the registry's own
         self.ledger: LedgerPort
         self.spool: Spool
@@ -111,8 +112,7 @@ class Gateway:
     async def failed(self) -> None:
         """Never returns while the gateway works; TaskError when a task without which it does not has ended."""
         while True:
-            tasks = {*self._tasks, *self.registry.tasks}
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._watched(), return_when=asyncio.FIRST_COMPLETED)
             # The registry replaces its task when it leaves a node; that one has not failed.
             for task in self._ended():
                 error = None if task.cancelled() else task.exception()
@@ -120,7 +120,11 @@ class Gateway:
                 raise TaskError(task.get_name(), reason) from error
 
     def _ended(self) -> list[asyncio.Task[Any]]:
-        return [task for task in (*self._tasks, *self.registry.tasks) if task.done()]
+        return [task for task in self._watched() if task.done()]
+
+    def _watched(self) -> list[asyncio.Task[Any]]:
+        listeners = [task for listener in (self._mqtt, self._http) if listener is not None for task in listener.tasks]
+        return [*self._tasks, *self.registry.tasks, *listeners]
 
     async def drain(self, timeout_s: float) -> bool:
         """Anchor and prove all that was accepted so far; False when that takes longer."""
@@ -206,9 +210,13 @@ class Gateway:
             access = Access(self.registry, tokens, certificates, open_=config.http.open)
             tls = _tls(config.http, certificates)
             listener = HttpServer(
-                HttpConfig(host=config.http.host, port=config.http.port, tls=tls), self.pipeline, access, self.reports
+                HttpConfig(host=config.http.host, port=config.http.port, host_names=config.http.host_names, tls=tls),
+                self.pipeline,
+                access,
+                self.reports,
             )
             http = await listener.start()
+            self._http = listener
             await life.start("http", None, listener.stop)
         watch = asyncio.create_task(_watch(certificates), name="certificates")
         self._tasks.add(watch)

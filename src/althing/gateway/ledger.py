@@ -117,6 +117,11 @@ class LedgerPort(Protocol):
         """How often a node said what proved false."""
         ...
 
+    @property
+    def proved_height(self) -> int:
+        """The newest height whose outcome was proved so far."""
+        ...
+
     async def status(self) -> LedgerStatus: ...
 
     async def block_time_ns(self, height: int) -> int:
@@ -136,6 +141,10 @@ class LedgerPort(Protocol):
 
     async def stream(self, path: str) -> StreamView | None:
         """The stream as of now: None only if the newest block of the node in use has not defined it either."""
+        ...
+
+    async def anchored_under(self, path: str, sequence: int) -> StreamDefinition:
+        """The definition that the anchor of a message names, as the stream's log has it."""
         ...
 
     async def gateway_head(self, gateway: bytes, *, at_least: int = 0) -> GatewayHead: ...

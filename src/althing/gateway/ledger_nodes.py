@@ -19,6 +19,7 @@ import structlog
 from althing.client.errors import LyingNodeError, RefusedTransactionError
 from althing.client.events import ChainEvent, events_of
 from althing.client.lightstore import Anchor, LightStore
+from althing.client.transport import item_of
 from althing.client.verified import pinned
 from althing.gateway.errors import LedgerError
 from althing.gateway.ledger import Cursor, DeviceView, LedgerEvent, LedgerStatus, Looked, Said, StreamView, Submission
@@ -26,10 +27,11 @@ from althing.gateway.nodes import AskedNode, Nodes
 from althing.protocol.address import format_address, parse_address, stream_path
 from althing.protocol.errors import AlthingError, ProtocolError
 from althing.protocol.limits import PROOF_BYTES_MAX
+from althing.protocol.merkle import leaf_hash, verify_inclusion
 from althing.protocol.messages.devices import Device
 from althing.protocol.messages.governance import Organisation
 from althing.protocol.messages.identity import Account
-from althing.protocol.messages.streams import GatewayHead, StreamDefinition, StreamHead
+from althing.protocol.messages.streams import AnchorRow, GatewayHead, StreamDefinition, StreamHead
 from althing.protocol.timestamps import parse_time
 from althing.protocol.trust import Trust
 
@@ -88,6 +90,10 @@ class NodeLedger:
         return self._nodes.lies_total
 
     @property
+    def proved_height(self) -> int:
+        return self._nodes.order[0].reader.version
+
+    @property
     def node(self) -> str:
         """The node in use."""
         return self._nodes.order[0].url
@@ -141,6 +147,9 @@ class NodeLedger:
         # Proved is the state before the newest block, which may have defined it.
         height = await self._nodes.ask(_height)
         return (await self.look((), (path,), at_least=height)).streams[path]
+
+    async def anchored_under(self, path: str, sequence: int) -> StreamDefinition:
+        return await self._nodes.ask(lambda node: _anchored_under(node, path, sequence))
 
     async def gateway_head(self, gateway: bytes, *, at_least: int = 0) -> GatewayHead:
         _, (value,) = await self._nodes.ask(lambda node: _states(node, [b"streams/gateway/" + gateway], at_least))
@@ -216,6 +225,34 @@ async def _look(node: AskedNode, devices: Sequence[str], streams: Sequence[str],
             found.streams[path] = None if number is None else _stream(_there(next(rest)), _there(next(rest)))
         found = Looked(version if not found.height else min(version, found.height), found.devices, found.streams)
     return found
+
+
+async def _anchored_under(node: AskedNode, path: str, sequence: int) -> StreamDefinition:
+    """The row of the stream's log that covers the message, proved by its head; then the definition the row names."""
+    data = await node.transport.get_bytes(f"/v1/streams/{path}/rows/{sequence}")
+    match item_of(data, node.url):
+        case [int() as version, bytes() as row_bytes, int() as index, list() as way] if _hashes(way):
+            row = AnchorRow.from_bytes(row_bytes)
+        case _:
+            raise LyingNodeError("a row's answer is not of the form")
+    _, (value,) = await node.reader.states([b"streams/number/" + path.encode()], version=version)
+    number = _number(_there(value))
+    keys = [b"streams/head/" + number, b"streams/definition/" + number]
+    keys.append(b"streams/schema/" + number + row.schema_version.to_bytes(4, "big"))
+    _, (head_bytes, present, replaced) = await node.reader.states(keys, version=version)
+    head = StreamHead.from_bytes(_there(head_bytes))
+    try:
+        verify_inclusion(head.log_root, head.log_size, index, leaf_hash(row_bytes), way)
+    except ProtocolError as error:
+        raise LyingNodeError(f"a row is not in the stream's log: {error.message}") from error
+    if not row.first <= sequence < row.first + row.count:
+        raise LyingNodeError("a row is of other messages than those asked for")
+    # A version is replaced by the next one, and kept then.
+    return StreamDefinition.from_bytes(_there(present) if replaced is None else replaced)
+
+
+def _hashes(values: list[Any]) -> bool:
+    return all(type(value) is bytes for value in values)
 
 
 async def _states(node: AskedNode, keys: Sequence[bytes], at_least: int) -> tuple[int, list[bytes | None]]:

@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from althing.gateway.definitions import Definitions
 from althing.gateway.errors import LedgerError, SettingsError
 from althing.gateway.ledger import Cursor, DeviceView, LedgerEvent, LedgerPort, LedgerStatus, Looked, StreamView
 from althing.gateway.registry_file import RegistryFile, Saved
@@ -37,7 +38,6 @@ _UNKNOWN_MAX: Final = 10_000
 _CONFIRM_EVERY_S: Final = 1.0  # blocks may come faster than it is worth proving that they do
 _CHECK_EVERY_S: Final = 10.0
 _CHECK_MAX: Final = 100  # devices, and streams, looked at again at a time
-_VERSIONS_KEPT: Final = 4  # definitions of a stream: an anchor is archived seconds after its block
 
 
 class Registry:
@@ -60,7 +60,6 @@ class Registry:
         self.gateway = gateway
         self.devices: dict[str, DeviceView] = {}
         self.streams: dict[str, StreamView] = {}
-        self.height = 0
         self.ledger_time_s = 0
         self.connected = False
         self.on_device: list[Callable[[DeviceView], None]] = []
@@ -72,13 +71,17 @@ class Registry:
         self._confirmed_ns = 0  # when the view was last known to be current
         self._check_every_s = check_every_s
         self._checked = ["", ""]  # the last device and stream looked at again
-        self._proved = 0  # the newest height that was proved
+        self._kept = (
+            0  # the height up to which the view was complete before a restart, or before another node was asked
+        )
+        self._told = 0  # up to which the node in use says that it has told everything
+        self._proved = 0  # the newest height that was proved to have come later than the one before
         self._proved_at = 0.0
         self._cursor: Cursor | None = None
         self._by_address: dict[bytes, str] = {}
         self._by_key: dict[tuple[Suite, bytes], list[str]] = {}
         self._by_number: dict[int, str] = {}
-        self._history: dict[str, list[tuple[int, StreamDefinition]]] = {}
+        self._definitions = Definitions()
         self._unknown: dict[str, float] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -87,6 +90,11 @@ class Registry:
         self._saved_at = 0.0
 
     # --- lookups
+
+    @property
+    def height(self) -> int:
+        """The view holds everything that, as far as nodes tell, was decided up to this height, which is proved."""
+        return max(self._kept, min(self._told, self._ledger.proved_height))
 
     @property
     def usable(self) -> bool:
@@ -127,16 +135,14 @@ class Registry:
     def path_of(self, number: int) -> str:
         return self._by_number.get(number, f"number {number}")
 
-    async def definition_at(self, path: str, height: int) -> StreamDefinition:
-        """The definition in force at a height, once the view has come there; LedgerError while it has not."""
+    async def definition_at(self, path: str, sequence: int, height: int) -> StreamDefinition:
+        """The definition under which the block of this height anchored a message; LedgerError while nobody can tell.
+
+        Where the view was not complete the anchor's row on the ledger says it.
+        """
         if self.height < height:
             raise LedgerError("ledger.behind", f"the registry has seen height {self.height}, not yet {height}")
-        if path not in self._history:
-            await self.look_up(path)
-        known = self._history.get(path)
-        if known is None:
-            raise LedgerError("ledger.behind", f"no node has told the registry of the stream {path} yet")
-        return next((definition for since, definition in reversed(known) if since <= height), known[0][1])
+        return self._definitions.at(path, height) or await self._ledger.anchored_under(path, sequence)
 
     def surely_unknown(self, path: str) -> bool:
         """True when the ledger said a moment ago that there is no such stream of this gateway."""
@@ -162,7 +168,7 @@ class Registry:
         if device is not None:
             self._put_device(device)
         if stream is not None and device is not None:
-            self._put_stream(stream)
+            self._put_stream(stream, self._ledger.proved_height)
             self._unknown.pop(path, None)
             return
         if len(self._unknown) >= _UNKNOWN_MAX:
@@ -178,8 +184,8 @@ class Registry:
             for device in saved.devices:
                 self._put_device(device)
             for stream in saved.streams:
-                self._put_stream(stream)
-            self.height, self.ledger_time_s, self._confirmed_ns = saved.cursor[0], saved.time_s, saved.confirmed_ns
+                self._put_stream(stream, saved.cursor[0])
+            self._kept, self.ledger_time_s, self._confirmed_ns = saved.cursor[0], saved.time_s, saved.confirmed_ns
             self._loaded.set()
         self._tasks = [
             asyncio.create_task(self._follow(), name="registry"),
@@ -229,6 +235,8 @@ class Registry:
             raise SettingsError("gateway.foreign_chain", "the node serves another chain than this home's")
         await self._load(status.height)
         await self._confirm(status)
+        # What another node said of heights to come counts no more.
+        self._kept, self._told = self.height, 0
         await self._current(status.height)
         self._cursor = (status.height, 1 << 30)
         self._loaded.set()
@@ -249,7 +257,7 @@ class Registry:
                 self._put_device(device)
         for path, stream in looked.streams.items():
             if stream is not None and stream.definition.gateway == self.gateway:
-                self._put_stream(stream)
+                self._put_stream(stream, looked.height)
             elif path in self.streams:
                 del self.streams[path]
                 self._tell_stream(path)
@@ -289,7 +297,7 @@ class Registry:
     async def _current(self, height: int) -> None:
         """The view holds everything that, as far as the node tells, was decided up to `height`."""
         self.connected = True
-        self.height = max(self.height, height)
+        self._told = max(self._told, height)
         await self._save()
 
     async def _refresh_devices(self, names: Iterable[str], height: int) -> None:
@@ -305,7 +313,7 @@ class Registry:
             return
         self._unknown.pop(path, None)
         self._put_device(found)
-        self._put_stream(stream, height)
+        self._put_stream(stream, looked.height)
 
     # --- looking again
 
@@ -338,7 +346,7 @@ class Registry:
             if now is None or stream is None or self.streams.get(path) is not stream:
                 continue
             if now.definition != stream.definition:
-                self._put_stream(now, looked.height)
+                self._put_stream(now, looked.height, told=False)
                 withheld.append(path)
         if withheld and looked.height <= height:
             # All events up to `height` were told, and none of these changes was among them.
@@ -374,16 +382,11 @@ class Registry:
         for tell in self.on_device:
             tell(device)
 
-    def _put_stream(self, stream: StreamView, height: int | None = None) -> None:
-        """Without the height of its change it is new since the height up to which the view was complete."""
+    def _put_stream(self, stream: StreamView, seen: int, *, told: bool = True) -> None:
+        """As the state of block `seen` has it. What was not `told` by an event may have changed long ago."""
         if self.streams.get(stream.path) == stream:
             return
-        if height is None:
-            height = self.height + 1
-        known = self._history.setdefault(stream.path, [])
-        if not known or known[-1][1].schema_version != stream.definition.schema_version:
-            known.append((height, stream.definition))
-            del known[:-_VERSIONS_KEPT]
+        self._definitions.learned(stream.definition, after=self.height if told else None, by=seen)
         self.streams[stream.path] = stream
         self._by_number[stream.definition.id] = stream.path
         self._dirty = True

@@ -32,11 +32,12 @@ from althing.node.node import Node
 from althing.protocol.address import address_of_key, format_address
 from althing.protocol.errors import AlthingError
 from althing.service.faultpoints import arm_from_environment
+from althing.service.hostnames import HostNames
 from althing.service.lifecycle import Lifecycle, stop_on_signals
-from althing.service.listener import bind_first, is_loopback, read_token, require_safe, tls_context
+from althing.service.listener import bind_first, read_token, require_safe, tls_context
 from althing.service.webserver import WebServer
 
-__all__ = ["NodeProcess", "open_node", "run_node", "serve_node"]
+__all__ = ["NodeProcess", "open_node", "run_node"]
 
 _log = structlog.get_logger("althing.node")
 
@@ -163,7 +164,7 @@ class NodeProcess:
         host, port = bound.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else str(host)
         self.url = f"{'http' if tls is None else 'https'}://{shown}:{port}"
-        hosts = {shown, "localhost", *config.api.host_names} if is_loopback(config.api.host) else None
+        hosts = HostNames(host, config.api.host_names)
         server = WebServer(
             guarded(build_app(api), api, hosts=hosts, token=token),
             bound,
@@ -216,19 +217,6 @@ async def run_node(
         for task in (stopped, failed):
             await _cancel(task)
         await process.stop()
-
-
-def serve_node(
-    home: Home | Path, config: NodeConfig | None = None, *, ready: Callable[[NodeProcess], None] | None = None
-) -> None:
-    """`run_node` on an event loop of its own (uvloop where there is one)."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    with suppress(ImportError):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(run_node(home, config, ready=ready))
 
 
 def _engine_settings(config: NodeConfig, home: Home) -> Mapping[str, Any] | None:

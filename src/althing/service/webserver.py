@@ -58,6 +58,11 @@ class WebServer:
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def tasks(self) -> tuple[asyncio.Task[None], ...]:
+        """What must run for as long as it serves."""
+        return () if self._task is None else (self._task,)
+
     async def start(self) -> None:
         """Accept connections from now on."""
         self._task = asyncio.create_task(self._server.serve(sockets=[self._bound]), name="web")

@@ -50,6 +50,7 @@ class FakeRow:
     first: int
     count: int
     height: int
+    definition: StreamDefinition
 
 
 class FakeArchive:
@@ -216,6 +217,17 @@ class FakeLedger:
         self._reach()
         return self.known_streams.get(path)
 
+    @property
+    def proved_height(self) -> int:
+        return self.height
+
+    async def anchored_under(self, path: str, sequence: int) -> StreamDefinition:
+        self._reach()
+        for row in self.rows.get(path, []):
+            if row.first <= sequence < row.first + row.count:
+                return row.definition
+        raise LedgerError("ledger.unavailable", f"no message of {path} is anchored under sequence {sequence}")
+
     async def gateway_head(self, gateway: bytes, *, at_least: int = 0) -> GatewayHead:
         self._reach()
         return self.head
@@ -295,7 +307,9 @@ class FakeLedger:
         height = self.height + 1
         for entry in anchor.entries:
             path = by_number[entry.stream]
-            row = FakeRow(anchor.root, anchor.size, offset, entry.first, entry.count, height)
+            row = FakeRow(
+                anchor.root, anchor.size, offset, entry.first, entry.count, height, self.known_streams[path].definition
+            )
             self.rows.setdefault(path, []).append(row)
             view = self.known_streams[path]
             self.known_streams[path] = replace(view, next_sequence=entry.first + entry.count)

@@ -139,3 +139,24 @@ def test_a_task_that_ends_by_a_bug_ends_the_process(tmp_path: Path) -> None:
             assert "gateway.failed" in started[0].reports.not_ready()
 
     run(test())
+
+
+@pytest.mark.parametrize("name", ["web", "mqtt", "mqtt-time", "mqtt-retry"])
+def test_a_listener_that_ends_ends_the_process(tmp_path: Path, name: str) -> None:
+    async def test() -> None:
+        async with site(tmp_path, mqtt=True) as here:
+            await here.gateway.stop()
+            started: list[Gateway] = []
+            others = asyncio.all_tasks()
+            process = asyncio.create_task(
+                run_gateway(here.home.path, here.gateway.config, on_ready=lambda gateway, _: started.append(gateway))
+            )
+            await until(lambda: started)
+            assert started[0].reports.not_ready() == []
+            (task,) = [one for one in asyncio.all_tasks() - others if one.get_name() == name]
+            task.cancel()
+            with pytest.raises(TaskError, match=f"'{name}'"):
+                await process
+            assert "gateway.failed" in started[0].reports.not_ready()
+
+    run(test())

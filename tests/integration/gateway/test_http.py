@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -23,7 +24,7 @@ SENML = StreamSchema((Quantity("t", "Cel"),), content_type="application/senml+js
 
 
 @asynccontextmanager
-async def serving(tmp_path: Path, **config: int) -> AsyncIterator[tuple[Rig, httpx2.AsyncClient]]:
+async def serving(tmp_path: Path, **config: Any) -> AsyncIterator[tuple[Rig, httpx2.AsyncClient]]:
     ledger = new_ledger()
     ledger.add_device("d")
     ledger.add_device("signer", KEY)
@@ -119,5 +120,22 @@ def test_reports(tmp_path: Path) -> None:
             assert (ready.status_code, ready.json()["reasons"]) == (503, ["registry.too_old"])
             busy = await http.post("/v1/messages/d/raw", content=b"x")
             assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+
+    asyncio.run(test())
+
+
+def test_a_page_that_points_its_name_at_this_machine_gets_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path, host_names=("gateway.local",)) as (rig, http):
+            for host in ("127.0.0.1:1", "LOCALHOST", "gateway.local:8080"):
+                assert (await http.get("/v1/status", headers={"host": host})).status_code == 200
+            for path in ("/v1/status", "/healthz", "/v1/refusals"):
+                answer = await http.get(path, headers={"host": "evil.example"})
+                assert (answer.status_code, answer.json()["code"]) == (421, "http.host")
+            refused = await http.post("/v1/messages/d/raw", content=b"x", headers={"host": "evil.example:8080"})
+            assert refused.status_code == 421
+            assert refused.json()["hint"]
+            await rig.settled()
+            assert rig.spool.pending.messages == 0
 
     asyncio.run(test())

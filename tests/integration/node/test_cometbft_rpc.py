@@ -13,6 +13,7 @@ from althing.client.lightsource import RpcSource
 from althing.node.api.allowance import Allowance
 from althing.node.api.gate import Gate
 from althing.protocol.block.jsonform import signed_header_of_json, validators_of_json
+from althing.service.hostnames import HostNames
 
 from .world import World
 
@@ -159,7 +160,7 @@ def test_a_token_guards_it_also_as_the_password_in_an_address(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 
-    gate = Gate(answer, hosts=None, token="secret", open_page=True, observe=lambda *_: None)
+    gate = Gate(answer, hosts=HostNames("0.0.0.0"), token="secret", open_page=True, observe=lambda *_: None)
 
     async def ask() -> int:
         transport = httpx2.ASGITransport(app=gate)

@@ -30,11 +30,18 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from althing.node.config import ApiConfig, NodeConfig
-from althing.node.daemon import serve_node
+from althing.cli.running import run_daemon
+from althing.node.daemon import run_node
 from althing.service.telemetry import configure_logs
 configure_logs()
 config = NodeConfig(api=ApiConfig(port=0))
-serve_node(Path(sys.argv[1]), config, ready=lambda process: print(process.url, flush=True))
+
+
+async def main(stop):
+    await run_node(Path(sys.argv[1]), config, ready=lambda process: print(process.url, flush=True), stop=stop)
+
+
+run_daemon(main, with_parent=False)
 """
 
 

@@ -249,7 +249,7 @@ def test_an_update_during_an_outage_does_not_change_what_was_in_force_before(tmp
         ledger.pass_time(1)
         await _until(lambda: rig.registry.height == ledger.height)
         before = ledger.height
-        assert (await rig.registry.definition_at("legacy/raw", before)).schema_version == 0
+        assert (await rig.registry.definition_at("legacy/raw", 0, before)).schema_version == 0
         ledger.away = True
         ledger.changed.set()
         await _until(lambda: not rig.registry.connected)
@@ -260,11 +260,15 @@ def test_an_update_during_an_outage_does_not_change_what_was_in_force_before(tmp
         async with asyncio.timeout(5):
             while rig.registry.streams["legacy/raw"].definition.schema_version == 0 or not rig.registry.connected:
                 await asyncio.sleep(0.01)
-        assert (await rig.registry.definition_at("legacy/raw", before)).schema_version == 0
-        assert (await rig.registry.definition_at("legacy/raw", ledger.height)).schema_version == 1
+        assert (await rig.registry.definition_at("legacy/raw", 0, before)).schema_version == 0
+        with pytest.raises(LedgerError, match=r"no message"):  # the block of the update: only the anchor's row can tell
+            await rig.registry.definition_at("legacy/raw", 0, ledger.height)
+        ledger.pass_time(1)
+        await _until(lambda: rig.registry.height == ledger.height)
+        assert (await rig.registry.definition_at("legacy/raw", 0, ledger.height)).schema_version == 1
         # Of a stream that it has never seen it says so, in a way that is tried again.
-        with pytest.raises(LedgerError, match=r"no node has told"):
-            await rig.registry.definition_at("legacy/none", before)
+        with pytest.raises(LedgerError, match=r"no message"):
+            await rig.registry.definition_at("legacy/none", 0, before)
 
     drive(tmp_path, test)
 

@@ -14,15 +14,18 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from althing.gateway.access import Access
 from althing.gateway.ingest.items import Item, split_cbor_sequence, split_lines
 from althing.gateway.ingest.port import Accepted, Busy, Inbound, Intake, Outcome, Principal, Refused
 from althing.protocol.limits import MESSAGE_BYTES_MAX
+from althing.service.hostnames import HostNames
 from althing.service.listener import bind_first, is_loopback, require_safe
 from althing.service.webserver import WebServer
 
@@ -41,6 +44,7 @@ class HttpConfig:
 
     host: str = "127.0.0.1"
     port: int = 8080  # 0: any free port
+    host_names: tuple[str, ...] = ()  # names besides the address under which clients on this machine reach it
     tls: ssl.SSLContext | None = None
     body_bytes_max: int = 16 * 1024**2  # of one request: a logger's day, not its life
     items_max: int = 10_000  # of one request
@@ -100,8 +104,15 @@ class HttpServer:
             await self._server.stop()
             self._server = None
 
+    @property
+    def tasks(self) -> tuple[asyncio.Task[None], ...]:
+        """What must run for as long as it listens."""
+        return () if self._server is None else self._server.tasks
+
     def app(self) -> Starlette:
+        names = HostNames(self._config.host, self._config.host_names)
         return Starlette(
+            middleware=[Middleware(_HostCheck, names=names)],
             routes=[
                 Route("/v1/messages/{device}/{stream}", self._messages, methods=["POST"]),
                 Route("/v1/status", self._status),
@@ -109,7 +120,7 @@ class HttpServer:
                 Route("/healthz", _health),
                 Route("/readyz", self._ready),
                 Route("/metrics", self._metrics),
-            ]
+            ],
         )
 
     # --- messages
@@ -243,6 +254,22 @@ async def _health(request: Request) -> Response:
     return JSONResponse({"alive": True})
 
 
+class _HostCheck:
+    """ASGI middleware: what is asked of another name is not answered (see `HostNames`)."""
+
+    def __init__(self, app: ASGIApp, names: HostNames) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        if self._names.include(host):
+            await self._app(scope, receive, send)
+        else:
+            hint = "use its address, or add the name to gateway.http.host_names in config.toml"
+            await _problem(421, "http.host", "this gateway does not go by that name", hint)(scope, receive, send)
+
+
 class _TooLarge(Exception):  # noqa: N818 (never leaves this file)
     pass
 
@@ -290,9 +317,9 @@ def _status_of(refused: Refused) -> int:
     return _STATUS_OF_CODE.get(code) or _STATUS_OF_AREA.get(code.partition(".")[0], 422)
 
 
-def _problem(status: int, code: str, detail: str) -> Response:
+def _problem(status: int, code: str, detail: str, hint: str = "") -> Response:
     """RFC 9457."""
-    document = {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code, "hint": ""}
+    document = {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code, "hint": hint}
     headers = {"www-authenticate": "Bearer"} if status == 401 else {}
     return Response(json.dumps(document), status, headers, "application/problem+json")
 

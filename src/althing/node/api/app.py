@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -34,6 +33,7 @@ from althing.node.api.routes import (
     streams,
     transactions,
 )
+from althing.service.hostnames import HostNames
 
 __all__ = ["build_app", "guarded"]
 
@@ -89,7 +89,7 @@ def build_app(api: Api | None = None) -> FastAPI:
     return app
 
 
-def guarded(app: FastAPI, api: Api, *, hosts: Iterable[str] | None, token: str | None) -> Any:
+def guarded(app: FastAPI, api: Api, *, hosts: HostNames, token: str | None) -> Any:
     """The application behind its gate, as a listener serves it."""
 
     def observe(route: str, method: str, status: int, seconds: float) -> None:

@@ -10,13 +10,14 @@ import asyncio
 import base64
 import hmac
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from althing.node.api.limits import BODY_BYTES_MAX, BODY_S, URL_BYTES_MAX
 from althing.node.api.problems import SlowBodyError, TooLargeError, problem_response
+from althing.service.hostnames import HostNames
 
 __all__ = ["Gate"]
 
@@ -34,13 +35,11 @@ Observe = Callable[[str, str, int, float], None]
 
 
 class Gate:
-    """ASGI middleware. `hosts` None lets every Host pass; `token` None asks for none."""
+    """ASGI middleware. `token` None asks for none."""
 
-    def __init__(
-        self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None, open_page: bool, observe: Observe
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: HostNames, token: str | None, open_page: bool, observe: Observe) -> None:
         self._app = app
-        self._hosts = None if hosts is None else frozenset(name.lower() for name in hosts)
+        self._hosts = hosts
         self._token = None if token is None else f"Bearer {token}".encode("ascii")
         self._open_page = open_page
         self._observe = observe
@@ -72,7 +71,7 @@ class Gate:
         if len(scope["raw_path"]) + len(scope["query_string"]) > URL_BYTES_MAX:
             return problem_response(414, "api.too_large", f"an address has at most {URL_BYTES_MAX} bytes")
         headers = dict(scope["headers"])
-        if self._hosts is not None and _name(headers.get(b"host", b"")) not in self._hosts:
+        if not self._hosts.include(headers.get(b"host", b"")):
             return problem_response(
                 421,
                 "api.host",
@@ -145,11 +144,3 @@ def _bearer(basic: bytes) -> bytes:
     except ValueError:
         return b""
     return b"Bearer " + text.partition(b":")[2]
-
-
-def _name(host: bytes) -> str:
-    """The name of a Host header without its port."""
-    text = host.decode("latin-1").lower()
-    if text.startswith("["):
-        return text[: text.find("]") + 1]
-    return text.partition(":")[0]

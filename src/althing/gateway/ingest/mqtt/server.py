@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Callable
 
 from althing import __version__
 from althing.gateway.ingest.mqtt.config import MqttConfig
@@ -49,7 +50,7 @@ class MqttServer:
         self._refusals = refusals
         self._registry = Registry()
         self._wills: list[Inbound] = []
-        self._timers: list[asyncio.TimerHandle] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self._hub: Hub | None = None
         self._second = 0.0
@@ -97,8 +98,11 @@ class MqttServer:
         self._hub = hub
         for bound in self._server.sockets:
             _keep_alive(bound)
-        self._tick(hub)
-        self._retry(hub)
+        self._tasks = [
+            asyncio.create_task(self._server.serve_forever(), name="mqtt"),
+            asyncio.create_task(_every(_TICK_S, lambda: self._tick(hub)), name="mqtt-time"),
+            asyncio.create_task(_every(_RETRY_S, lambda: self._retry(hub)), name="mqtt-retry"),
+        ]
         host, port = self._server.sockets[0].getsockname()[:2]
         return host, port
 
@@ -109,8 +113,10 @@ class MqttServer:
             return
         self._hub = None
         server.close()
-        for timer in self._timers:
-            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        self._tasks = []
         for connection in list(self._registry.all):
             connection.close(Reason.SERVER_SHUTTING_DOWN)
         await hub.journal.drain()
@@ -122,6 +128,11 @@ class MqttServer:
             connection.cut()
         await hub.journal.drain()
         hub.journal.close()
+
+    @property
+    def tasks(self) -> tuple[asyncio.Task[None], ...]:
+        """What must run for as long as it listens."""
+        return tuple(self._tasks)
 
     def disconnect_device(self, name: str, reason_code: int = Reason.ADMINISTRATIVE_ACTION) -> int:
         """End the open connections of a device (suspended, revoked); returns how many there were."""
@@ -162,12 +173,10 @@ class MqttServer:
         if self._config.sys_interval_s and now >= self._sys_due:
             self._sys_due = now + self._config.sys_interval_s
             self._publish_sys()
-        self._timers[:1] = [hub.loop.call_later(_TICK_S, self._tick, hub)]
 
     def _retry(self, hub: Hub) -> None:
         if hub.stalled:
             hub.retry_stalled()
-        self._timers[1:] = [hub.loop.call_later(_RETRY_S, self._retry, hub)]
 
     def _publish_sys(self) -> None:
         if self._hub is None:
@@ -218,6 +227,12 @@ class MqttServer:
                 self.metrics.refused += 1
 
         self._intake.submit(item, decided)
+
+
+async def _every(seconds: float, do: Callable[[], None]) -> None:
+    while True:
+        do()
+        await asyncio.sleep(seconds)
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 
 from althing.ledger.query import LedgerView
 from althing.node.api.context import Api, Context
 from althing.node.api.limits import PAGE_DEFAULT, SCANNED_MAX
 from althing.node.api.paging import Cursor, Limit, parse_cursor, write_cursor
+from althing.node.api.problems import NotThereError
 from althing.node.api.render import enum_name, schema_json, time_of_ns, time_of_s
+from althing.node.api.routes.chain import CBOR
 from althing.node.api.routes.devices import Named
 from althing.protocol.address import format_address, parse_address
+from althing.protocol.codec import encode
 from althing.protocol.messages.streams import StreamDefinition, StreamHead
 
-__all__ = ["LastAnchor", "QuantityAnswer", "StreamAnswer", "StreamsPage", "router", "stream", "streams"]
+__all__ = ["LastAnchor", "QuantityAnswer", "StreamAnswer", "StreamsPage", "router", "row", "stream", "streams"]
 
 router = APIRouter(prefix="/v1", tags=["streams"])
 
@@ -80,6 +84,31 @@ async def streams(
 async def stream(api: Context, device: Named, stream: Named) -> StreamAnswer:
     """One stream."""
     return await api.reads.state(_stream, api, f"{device}/{stream}")
+
+
+@router.get(
+    "/streams/{device}/{stream}/rows/{sequence}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "CBOR [version, row, index, path]: the row of the stream's log that covers the sequence, and its "
+            "RFC 9162 path to the log root that the stream's head has in this version of the state",
+            "content": {CBOR: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def row(api: Context, device: Named, stream: Named, sequence: Annotated[int, Path(ge=0, lt=2**62)]) -> Response:
+    """The anchor row of a message, proved by the stream's log; needs no segment."""
+    return Response(await api.reads.state(_row, api, f"{device}/{stream}", sequence), media_type=CBOR)
+
+
+def _row(api: Api, path: str, sequence: int) -> bytes:
+    # The root after block H stands in header H+1, so this is the newest version that a header proves.
+    version = api.node.engine.latest_height - 1
+    if version < 1:
+        raise NotThereError("query.no_block", "there is no header over a state root yet", hint="wait a moment")
+    part = LedgerView(api.node.ledger.store, version).row_proof(path, sequence)
+    return encode([version, part.row_bytes, part.row_index, list(part.row_path)])
 
 
 def _page(api: Api, device: str | None, gateway: str | None, limit: int, position: list[Any] | None) -> StreamsPage:
