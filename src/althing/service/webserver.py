@@ -76,5 +76,7 @@ class WebServer:
         """Take no new connections, let answers under way finish for `graceful_s`, then close."""
         if self._task is not None:
             self._server.should_exit = True
-            await self._task
-            self._task = None
+            task, self._task = self._task, None
+            await asyncio.wait({task})
+            if not task.cancelled():  # by whom it was, those tell who watch `tasks`
+                task.result()
