@@ -17,7 +17,7 @@ from althing.protocol.errors import AlthingError
 from althing.protocol.signatures import P256_ORDER, PrivateKey, Suite
 from althing.service.durable import make_folders, sync_folder
 
-__all__ = ["FORMAT", "KeyFileError", "generate_key", "load_key", "save_key"]
+__all__ = ["FORMAT", "KeyFileError", "generate_key", "load_key", "save_key", "seal", "unseal"]
 
 FORMAT: Final = "althing-key/1"
 _NAMES: Final = {Suite.ED25519: "Ed25519", Suite.ES256: "P-256"}
@@ -48,16 +48,7 @@ def save_key(path: Path, key: PrivateKey, *, passphrase: str | None = None) -> N
     if passphrase is None:
         document["secret"] = key.seed.hex()
     else:
-        salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
-        sealed = ChaCha20Poly1305(_derive(passphrase, salt, _SCRYPT_N)).encrypt(nonce, key.seed, key.public)
-        document["encrypted"] = {
-            "kdf": "scrypt",
-            "n": _SCRYPT_N,
-            "salt": salt.hex(),
-            "cipher": "chacha20-poly1305",
-            "nonce": nonce.hex(),
-            "ciphertext": sealed.hex(),
-        }
+        document["encrypted"] = seal(key.seed, passphrase, key.public)
     make_folders(path.parent, mode=0o700)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -92,7 +83,11 @@ def load_key(path: Path, *, passphrase: str | None = None) -> PrivateKey:
                 raise KeyFileError("key.mode", f"{path} can be read by others", hint=f"chmod 600 {path}")
             seed = bytes.fromhex(document["secret"])
         else:
-            seed = _open(path, sealed, public, passphrase)
+            if passphrase is None:
+                raise KeyFileError(
+                    "key.passphrase", f"{path} is encrypted", hint="give its passphrase (ALTHING_PASSPHRASE)"
+                )
+            seed = unseal(sealed, passphrase, public)
         key = PrivateKey(suite, seed)
     except (ValueError, KeyError, TypeError) as exc:
         raise KeyFileError("key.form", f"{path} is not a key file of format {FORMAT}") from exc
@@ -101,9 +96,22 @@ def load_key(path: Path, *, passphrase: str | None = None) -> PrivateKey:
     return key
 
 
-def _open(path: Path, sealed: dict[str, Any], public: bytes, passphrase: str | None) -> bytes:
-    if passphrase is None:
-        raise KeyFileError("key.passphrase", f"{path} is encrypted", hint="give its passphrase (ALTHING_PASSPHRASE)")
+def seal(secret: bytes, passphrase: str, bound_to: bytes) -> dict[str, Any]:
+    """Encrypt for a passphrase (scrypt, ChaCha20-Poly1305); opens only with the same `bound_to`, which is not secret."""
+    salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
+    sealed = ChaCha20Poly1305(_derive(passphrase, salt, _SCRYPT_N)).encrypt(nonce, secret, bound_to)
+    return {
+        "kdf": "scrypt",
+        "n": _SCRYPT_N,
+        "salt": salt.hex(),
+        "cipher": "chacha20-poly1305",
+        "nonce": nonce.hex(),
+        "ciphertext": sealed.hex(),
+    }
+
+
+def unseal(sealed: dict[str, Any], passphrase: str, bound_to: bytes) -> bytes:
+    """What `seal` has sealed. KeyFileError `key.passphrase`; ValueError, KeyError or TypeError for what it never wrote."""
     if (
         sealed["kdf"] != "scrypt"
         or sealed["cipher"] != "chacha20-poly1305"
@@ -113,10 +121,10 @@ def _open(path: Path, sealed: dict[str, Any], public: bytes, passphrase: str | N
     derived = _derive(passphrase, bytes.fromhex(sealed["salt"]), sealed["n"])
     try:
         return ChaCha20Poly1305(derived).decrypt(
-            bytes.fromhex(sealed["nonce"]), bytes.fromhex(sealed["ciphertext"]), public
+            bytes.fromhex(sealed["nonce"]), bytes.fromhex(sealed["ciphertext"]), bound_to
         )
     except InvalidTag as exc:
-        raise KeyFileError("key.passphrase", f"the passphrase does not open {path}") from exc
+        raise KeyFileError("key.passphrase", "the passphrase does not open it") from exc
 
 
 def _derive(passphrase: str, salt: bytes, n: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,21 +15,31 @@ from althing.archive.reader import ArchiveReader
 from althing.consensus.abci import Misbehavior
 from althing.consensus.cometbft.headers import HeaderStore
 from althing.consensus.cometbft.paths import CometHome, lock_directory, unlock_directory
+from althing.consensus.copying import copy_engine, copy_lmdb
 from althing.consensus.engine import EngineError
 from althing.consensus.solo import SoloSettings
 from althing.consensus.solo.store import BlockStore
 from althing.ledger.assembly import Rulebook
 from althing.ledger.state.store import StateStore
-from althing.node.home import Home
+from althing.node.home import Home, HomeError
 from althing.node.proofs import ProofBuilder
 from althing.node.replaying import Replay, ReplayError, StoredChain, replay
 from althing.node.sources import ArchiveLeaves, ChainAnchors
 from althing.protocol.block import Block, SignedHeader, ValidatorSet
 from althing.protocol.genesis import genesis_hash
+from althing.service.durable import write_file
 from althing.storage.lmdb import LmdbBackend
 from althing.storage.registry import open_backend
 
-__all__ = ["offline_proofs", "replay_offline"]
+__all__ = [
+    "copy_stores",
+    "newest_sign_state",
+    "offline_proofs",
+    "put_sign_state",
+    "replay_offline",
+    "shares_consensus",
+    "stored_blocks",
+]
 
 
 class _Stored(Protocol):
@@ -64,7 +75,7 @@ class _StoredBlocks:
 
 
 @contextmanager
-def _stored_blocks(home: Home) -> Iterator[_StoredBlocks]:
+def stored_blocks(home: Home) -> Iterator[_StoredBlocks]:
     """Headers that the home's engine has left: of the embedded one its blocks, of CometBFT the headers kept beside it."""
     comet = CometHome(home.blocks_dir)
     if not comet.headers_dir.is_dir():
@@ -84,6 +95,47 @@ def _stored_blocks(home: Home) -> Iterator[_StoredBlocks]:
             headers.close()
     finally:
         unlock_directory(lock)
+
+
+def shares_consensus(home: Home) -> bool:
+    """True when other validators than this home's sign the chain, so that blocks missing here come from them."""
+    comet = CometHome(home.blocks_dir)
+    if not comet.headers_dir.is_dir():
+        return False
+    headers = HeaderStore(comet.headers_dir, readonly=True)
+    try:
+        found = headers.validators(headers.latest_height)
+    finally:
+        headers.close()
+    return found is not None and len(found.validators) > 1
+
+
+def copy_stores(home: Home, folder: Path) -> None:
+    """State and then blocks, so that these reach at least as far, also while the node runs; laid out as below `node/`."""
+    copy_lmdb(home.state_dir, folder / home.state_dir.name)
+    if home.blocks_dir.is_dir():
+        copy_engine(home.blocks_dir, folder / home.blocks_dir.name)
+
+
+def newest_sign_state(home: Home, other: bytes) -> bytes:
+    """Of what CometBFT's validator signed last, as this home and `other` tell it, the later; HomeError `home.sign_state`."""
+    path = CometHome(home.blocks_dir).sign_state_file
+    known = [other, *([path.read_bytes()] if path.is_file() else [])]
+    try:
+        return max(known, key=_signed_at)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise HomeError(
+            "home.sign_state", "this is no priv_validator_state.json", hint="it is in node/blocks/data of the home"
+        ) from exc
+
+
+def put_sign_state(home: Home, data: bytes) -> None:
+    write_file(CometHome(home.blocks_dir).sign_state_file, data)
+
+
+def _signed_at(data: bytes) -> tuple[int, int, int]:
+    found = json.loads(data)
+    return int(found["height"]), int(found["round"]), int(found["step"])
 
 
 class _SoloChain:
@@ -180,7 +232,7 @@ def _span(store: StateStore) -> range:
 def offline_proofs(home: Home) -> Iterator[ProofBuilder]:
     """A proof builder on a stopped home; `engine.locked` when a node is running there after all."""
     genesis = home.genesis()
-    with _stored_blocks(home) as blocks:
+    with stored_blocks(home) as blocks:
         backend = open_backend("lmdb", home.state_dir, readonly=True)
         try:
             store = StateStore(backend)

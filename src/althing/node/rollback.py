@@ -19,6 +19,7 @@ from althing.consensus.solo import SoloSettings
 from althing.consensus.solo.store import BlockStore
 from althing.ledger.app import Ledger
 from althing.node.home import Home, HomeError
+from althing.node.offline import shares_consensus
 from althing.protocol.block import SignedHeader
 from althing.storage.lmdb import LmdbBackend
 
@@ -77,8 +78,7 @@ def roll_back(home: Home, height: int | None = None, *, binary: Path | None = No
             backend.close()
         shutil.rmtree(home.path / "node" / "index", ignore_errors=True)
         _drop_snapshots(home.snapshots_dir, to)
-        shared = isinstance(headers, HeaderStore) and _others_validate(headers)
-    dropped = shared and _engine_back(comet, to, root, binary)  # 3.
+    dropped = shares_consensus(home) and _engine_back(comet, to, root, binary)  # 3.
     return RolledBack(before, to, root, dropped)
 
 
@@ -101,11 +101,6 @@ def _headers(home: Home, comet: CometHome) -> Iterator[_Headers]:
             headers.close()
     finally:
         unlock_directory(lock)
-
-
-def _others_validate(headers: HeaderStore) -> bool:
-    found = headers.validators(headers.latest_height)
-    return found is not None and len(found.validators) > 1
 
 
 def _engine_back(comet: CometHome, height: int, root: bytes, binary: Path | None) -> bool:

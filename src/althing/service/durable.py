@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["make_folders", "sync_folder", "write_file"]
+__all__ = ["make_folders", "sync_folder", "write_file", "write_secret"]
 
 
 def sync_folder(folder: Path) -> None:
@@ -36,8 +36,19 @@ def make_folders(folder: Path, *, mode: int = 0o777) -> None:
 
 def write_file(path: Path, data: bytes) -> None:
     """Replace a small file: after a crash it is the old or the new one, whole."""
+    _replace(path, data, 0o666)
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """The same for what only its owner may read, from its first moment on."""
+    _replace(path, data, 0o600)
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
     temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,19 +16,25 @@ from althing.cli.help import examples
 from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
 from althing.cli.output import emit, working
 from althing.cli.running import announce, run_daemon
+from althing.node.backup import back_up
 from althing.node.config import read_config
 from althing.node.daemon import run_node
 from althing.node.home import Home, HomeError, create_home
 from althing.node.joining import join_home
 from althing.node.offline import replay_offline
 from althing.node.resetting import reset_home
+from althing.node.restore import restore
 from althing.node.rollback import roll_back
 from althing.protocol.genesis import genesis_hash
 from althing.service.telemetry import configure_logs
 
-__all__ = ["app", "init", "join", "replay", "reset", "rollback", "start", "status"]
+__all__ = ["app", "backup", "init", "join", "replay", "reset", "restore_backup", "rollback", "start", "status"]
 
-app = typer.Typer(name="node", help="Nodes: init, join, start, status, replay, rollback, reset.", no_args_is_help=True)
+app = typer.Typer(
+    name="node",
+    help="Nodes: init, join, start, status, backup, restore, replay, rollback, reset.",
+    no_args_is_help=True,
+)
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -188,6 +196,111 @@ def rollback(
         f"at the next start {then}\nnext: althing node start --home {home}",
         as_json=as_json,
     )
+
+
+@app.command(
+    "backup",
+    **examples(
+        "althing node backup --home my-node -o /backup/my-node-1",
+        "althing node backup --home my-node -o /backup/my-node-1 --with-keys --no-archive",
+    ),
+)
+@guarded
+def backup(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    with_keys: Annotated[
+        bool, typer.Option("--with-keys", help="Private keys too, encrypted with ALTHING_PASSPHRASE.")
+    ] = False,
+    archive: Annotated[bool, typer.Option("--archive/--no-archive", help="The archive's segments too.")] = True,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Back a home up, also while its node runs. Interrupted, the same command goes on."""
+    with working("backing up", as_json=as_json) as progress:
+        task = progress.add_task("", total=None)
+        made = back_up(
+            Home(home),
+            output,
+            passphrase=_passphrase() if with_keys else None,
+            archive=archive,
+            told=lambda _: progress.advance(task),
+        )
+    emit(
+        {
+            "folder": str(output),
+            "chain_id": made.chain_id,
+            "files": len(made.files),
+            "bytes": made.bytes,
+            "keys": made.keys,
+        },
+        f"{len(made.files)} files, {made.bytes} bytes of chain {made.chain_id} in {output}\n"
+        + ("keys are in it, encrypted" if made.keys else "no keys are in it: --with-keys puts them in, encrypted")
+        + f"\nnext: keep a copy elsewhere; try it: althing node restore {output} --home TRY",
+        as_json=as_json,
+    )
+
+
+@app.command(
+    "restore",
+    **examples(
+        "althing node restore /backup/my-node-1 --home my-node",
+        "althing node restore /backup/my-node-1 --home my-node --with-keys --sign-state old/priv_validator_state.json",
+    ),
+)
+@guarded
+def restore_backup(
+    folder: Annotated[Path, typer.Argument(help="Folder that `althing node backup` made.")],
+    trust: Annotated[Path | None, typer.Option("--trust", help="Trust file; default: the backup's own.")] = None,
+    with_keys: Annotated[
+        bool, typer.Option("--with-keys", help="Put its keys back; ALTHING_PASSPHRASE opens them.")
+    ] = False,
+    sign_state: Annotated[
+        Path | None, typer.Option("--sign-state", help="What the validator signed last, saved from its old home.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a new home from a backup, after every part of it was verified. Interrupted, the same command goes on."""
+    with working("verifying and restoring", as_json=as_json) as progress:
+        task = progress.add_task("", total=None)
+        done = restore(
+            folder,
+            Home(home),
+            trust=None if trust is None else _read(trust),
+            passphrase=_passphrase() if with_keys else None,
+            sign_state=None if sign_state is None else _read(sign_state),
+            told=lambda _: progress.advance(task),
+        )
+    lines = [
+        f"chain {done.chain_id} restored in {home}",
+        f"height {done.height}, app hash {done.app_hash.hex()}: computed anew, and named by a header that follows from "
+        f"the trusted one of height {done.trusted_height}",
+    ]
+    if done.left_out:
+        lines += [
+            "left out: the validator's key, since others validate too and what it signed last is not known here",
+            "  --sign-state with the old home's file puts it back; else the members admit a new key",
+        ]
+    lines += [f"next: althing node start --home {home}"]
+    document = {
+        "home": str(home),
+        "chain_id": done.chain_id,
+        "height": done.height,
+        "app_hash": done.app_hash.hex(),
+        "trusted_height": done.trusted_height,
+        "keys": list(done.keys),
+        "left_out": list(done.left_out),
+    }
+    emit(document, "\n".join(lines), as_json=as_json)
+
+
+def _passphrase() -> str:
+    found = os.environ.get("ALTHING_PASSPHRASE", "")
+    if not found and sys.stdin.isatty():
+        found = typer.prompt("Passphrase", hide_input=True, err=True)
+    if not found:
+        raise HomeError("home.passphrase", "keys need a passphrase", hint="set ALTHING_PASSPHRASE")
+    return found
 
 
 @app.command("replay", **examples("althing node replay --home my-chain", "althing node replay --json"))

@@ -39,6 +39,11 @@ class CometHome:
     def sign_state_file(self) -> Path:
         return self.data_dir / "priv_validator_state.json"
 
+    @property
+    def pid_file(self) -> Path:
+        """Of the process that runs here, for who must hold it still; true only while the directory is locked."""
+        return self.path / "engine.pid"
+
     def claim(self, fingerprint: bytes, chain_id: str) -> None:
         """Bind a new directory to a chain; refuse the blocks of another one (`engine.foreign_chain`)."""
         make_folders(self.config_dir, mode=0o700)

@@ -18,7 +18,9 @@ from typing import Any, Final
 
 import structlog
 
+from althing.consensus.cometbft.paths import CometHome
 from althing.consensus.engine import EngineError
+from althing.service.durable import write_file
 
 __all__ = ["EngineProcess", "explain"]
 
@@ -121,6 +123,7 @@ class EngineProcess:
             )
         except OSError as error:
             raise EngineError("engine.binary", f"{self._binary} cannot be run: {error.strerror or error}") from error
+        write_file(CometHome(self._home).pid_file, f"{self._process.pid}\n".encode())
         self._reading = asyncio.create_task(self._read(), name="cometbft-log")
 
     async def wait(self) -> int:
