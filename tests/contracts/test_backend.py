@@ -170,7 +170,10 @@ def test_a_closed_backend_says_so(backend: Backend) -> None:
 def test_identity_is_claimed_once_and_checked_ever_after(backend: Backend) -> None:
     bind_identity(backend, chain=CHAIN, format_version=2)
     bind_identity(backend, chain=CHAIN, format_version=2)
-    bind_identity(backend, chain=CHAIN, format_version=3)
+    with pytest.raises(StateError) as caught:
+        bind_identity(backend, chain=CHAIN, format_version=3)
+    assert caught.value.code == "state.older_format"
+    assert caught.value.hint
     with pytest.raises(StateError) as caught:
         bind_identity(backend, chain=bytes(32), format_version=2)
     assert caught.value.code == "state.foreign_chain"

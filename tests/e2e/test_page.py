@@ -310,3 +310,16 @@ def test_a_lost_node_is_shown_and_taken_up_again(open_page, root: Path, free_por
     expect(page.locator(".connection")).to_have_text("Reconnecting")
     with _server(root, port):
         expect(page.locator(".connection")).to_have_text("Live", timeout=20_000)
+
+
+def test_no_label_of_the_chart_is_cut_off(open_page) -> None:
+    page = open_page("#/streams/machine-7/bearing")
+    page.wait_for_selector(".chart canvas")
+    inked = """() => { const c = document.querySelector('.chart canvas');
+        const edge = c.getContext('2d').getImageData(c.width - 2, 0, 2, c.height).data;
+        return edge.some((value, at) => at % 4 === 3 && value > 0); }"""
+    drawn = "w => { const c = document.querySelector('.chart canvas'); return c.clientWidth < w && c.clientWidth > w - 260; }"
+    for width in (375, 420, 500, 620, 777, 900):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function(drawn, arg=width)
+        assert not page.evaluate(inked), f"at {width} px"

@@ -349,6 +349,7 @@ class AsyncClient:
         It is made for `trust`, so that it verifies under that also after validators have changed; else it verifies
         where the trusted validators are today's. `height`: against the header of that height, while its state is kept.
         """
+        stream_path(stream)
         params = {**pinned(trust), "height": height}
         return await self._transport.get_bytes(f"/v1/proofs/{stream}/{sequence}", params)
 

@@ -113,7 +113,11 @@ def stream_path(text: object) -> tuple[str, str]:
         device, slash, stream = text.partition("/")
         if slash and is_name(device) and is_name(stream):
             return device, stream
-    raise EncodingError("stream.path", "a stream is named <device>/<stream>")
+    raise EncodingError(
+        "stream.path",
+        "a stream is named <device>/<stream>, both of a-z, 0-9, dot, dash and underscore",
+        hint="list them: althing stream list",
+    )
 
 
 def _expanded_hrp() -> list[int]:

@@ -16,6 +16,7 @@ from althing.archive.refusals import Refusal, RefusalLog
 from althing.light.verifier import verify_proof
 from althing.node.api.diddocument import base58
 from althing.protocol.address import format_address
+from althing.protocol.errors import AlthingError
 from althing.protocol.genesis import genesis_hash
 from althing.protocol.messages.governance import Genesis
 from althing.protocol.messages.streams import StreamDefinition
@@ -230,7 +231,10 @@ def test_bad_questions_are_told_apart(world: World) -> None:
     cursor = get(world, path, limit=2)["next"]
     assert get(world, path, 400, cursor=cursor, order="desc")["code"] == "archive.cursor"
     assert get(world, "devices", 400, cursor=cursor)["code"] == "api.cursor"
-    assert get(world, "nothing", 404)["code"] == "api.not_found"
+    nothing = get(world, "nothing", 404)
+    assert nothing["code"] == "api.not_found"
+    assert "/v1/nothing" in nothing["detail"]
+    assert "<device>/<stream>" in get(world, "streams/nonsense", 404)["hint"]
     assert world.http.delete("/v1/status").status_code == 405
 
 
@@ -383,3 +387,11 @@ def test_other_names_of_this_host_are_refused(world: World) -> None:
     port = httpx2.URL(world.process.url).port
     for host, status in (("evil.example", 421), (f"evil.example:{port}", 421), (f"localhost:{port}", 200)):
         assert world.http.get("/v1/status", headers={"Host": host}).status_code == status
+
+
+def test_a_name_that_is_none_of_a_stream_is_told_before_anybody_is_asked(world: World) -> None:
+    for read in (lambda: world.chain.proof("nonsense", 0), lambda: world.chain.readings("a/b/c")):
+        with pytest.raises(AlthingError) as raised:
+            read()
+        assert raised.value.code == "stream.path"
+        assert "althing stream list" in raised.value.hint

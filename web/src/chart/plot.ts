@@ -40,6 +40,7 @@ interface Options {
 const DRAG_MIN_PX = 6;
 const QUIET = new Set(["late", "out_of_order", "no_clock", "unknown_unit", "unknown_quantity"]);
 const MARGIN = 0.06;
+const DATE_HALF_PX = 40; // a date is centred under its mark, also under one at the right edge
 
 /** The colours that hold within `root`. A custom property may be a `light-dark()`, so an element has to resolve it. */
 export function look(root: HTMLElement): Look {
@@ -75,7 +76,7 @@ export function createPlot(target: HTMLElement, { look, width, height, onHover, 
       width,
       height,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      padding: [12, 12, 0, 0],
+      padding: [12, DATE_HALF_PX, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { size: 9, width: 2, stroke: look.line, fill: look.surface }, drag: { x: true, y: false, setScale: false } },
       scales: {

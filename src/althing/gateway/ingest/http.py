@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from althing.gateway.access import Access
+from althing.gateway.ingest.hints import HINTS
 from althing.gateway.ingest.items import Item, split_cbor_sequence, split_lines
 from althing.gateway.ingest.port import Accepted, Busy, Inbound, Intake, Outcome, Principal, Refused
 from althing.protocol.limits import MESSAGE_BYTES_MAX
@@ -299,7 +300,8 @@ def _answer(outcomes: list[Outcome]) -> Response:
             items.append({"code": "gateway.busy", "message": "not recorded; send it again"})
         else:
             status = status or _status_of(outcome)
-            items.append({"code": outcome.code, "message": outcome.reason})
+            item = {"code": outcome.code, "message": outcome.reason}
+            items.append(item | ({"hint": HINTS[outcome.code]} if outcome.code in HINTS else {}))
     headers = {"retry-after": str(retry_after_s)} if busy else {}
     if accepted == len(outcomes):
         status = 200

@@ -79,8 +79,8 @@ class Backend(Protocol):
 def bind_identity(backend: Backend, *, chain: bytes, format_version: int) -> None:
     """Claim an empty backend for (chain, format), or check that it is ours.
 
-    Raises `state.foreign_chain`, `state.newer_format`, and `state.uninitialised` for an empty read-only one.
-    An older format passes: the store that knows it migrates it.
+    Raises `state.foreign_chain`, `state.newer_format`, `state.older_format`, and `state.uninitialised` for an empty
+    read-only one.
     """
     with backend.read() as snapshot:
         found_chain = snapshot.get(_IDENTITY, _CHAIN)
@@ -106,4 +106,11 @@ def bind_identity(backend: Backend, *, chain: bytes, format_version: int) -> Non
             "state.newer_format",
             f"this state has format {found}, this program knows {format_version}",
             hint="upgrade the program",
+        )
+    if found < format_version:
+        raise StateError(
+            "state.older_format",
+            f"this state was written by an older program: it has format {found}, this program reads {format_version}",
+            hint="go on with the older program, or set the state aside (of a home: node/state), and a node makes it anew from "
+            "the blocks; a demo begins anew in another --home",
         )

@@ -43,7 +43,7 @@ from althing.protocol.errors import StateError
 
 __all__ = ["FORMAT_VERSION", "STATE_KEY_BYTES_MAX", "STATE_VALUE_BYTES_MAX", "Staged", "StateStore", "checked_extra"]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2  # of the tables on the disk; what is hashed has versions of its own
 STATE_KEY_BYTES_MAX: Final = 255
 STATE_VALUE_BYTES_MAX: Final = 1 << 20
 

@@ -155,10 +155,14 @@ def _of_validation(_request: Request, error: Exception) -> Response:
     return problem_response(400, "api.parameter", f"{place}: {first['msg']}", "see the API's description")
 
 
-def _of_http(_request: Request, error: Exception) -> Response:
+def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "api.not_found", 405: "api.method"}.get(error.status_code, "api.request")
-    return problem_response(error.status_code, code, str(error.detail), "see /v1/openapi.json", error.headers)
+    detail, hint = str(error.detail), "see /v1/openapi.json"
+    if error.status_code == 404:
+        detail = f"nothing is called {request.url.path[:200]}"
+        hint = "a name has no slash in it, a stream is <device>/<stream>; see /v1/openapi.json"
+    return problem_response(error.status_code, code, detail, hint, error.headers)
 
 
 def _of_bug(_request: Request, _error: Exception) -> Response:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from althing.gateway.ingest.hints import explained
 from althing.gateway.ingest.mqtt.errors import MqttPacketError
 from althing.gateway.ingest.mqtt.hub import Hub, unix_ms
 from althing.gateway.ingest.mqtt.message import Message
@@ -354,7 +355,7 @@ class Inbox:
     def _answer_refused(self, publish: Publish, incoming: Incoming | None, refusal: Refused) -> None:
         """A reason code, or for older clients an acknowledgement: silence would bring the message back for ever."""
         reason = reason_of(refusal.code)
-        text = f"{refusal.code}: {refusal.reason}"
+        text = explained(refusal.code, refusal.reason)
         if publish.qos == 1:
             self._puback(publish.packet_id, reason, text)
         elif incoming is not None:
