@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -18,9 +19,10 @@ from typer.testing import CliRunner
 
 from althing.cli.demo.network import NetworkRun
 from althing.cli.main import app
-from althing.client import Client
+from althing.client import Client, load_signer
 from althing.node.network import Network, found_network
 from althing.protocol.block import validator_address
+from althing.protocol.messages.identity import SetAttribute
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.timeout(600)]
 
@@ -139,6 +141,41 @@ def test_metrics_of_engine_and_ledger_come_from_one_place(network: tuple[Network
         (memory,) = found["cometbft_process_resident_memory_bytes"].values()
         assert memory > 10e6
         assert not any(name.startswith(("go_", "process_", "promhttp_")) for name in found)
+
+
+@pytest.mark.parametrize("file", ["deploy/grafana/althing.json", "docs/operate/monitoring.md"])
+def test_every_metric_that_is_asked_for_exists(network: tuple[Network, NetworkRun], root: Path, file: str) -> None:
+    made, run = network
+    home = made.home(made.nodes[0])
+    api = run.apis[made.nodes[0].name]
+    with Client(api, trust=home.trust_file, signer=load_signer(home.admin_key_file)) as client:
+        # A counter begins when it counts.
+        client.send(SetAttribute(load_signer(home.admin_key_file).address, "seen", file))
+    found = {name for other in run.apis.values() for name in scrape(other)}
+    found |= {name.removesuffix("_bucket") for name in found}  # a histogram by its own name
+    asked = set(re.findall(r"\b(?:althing|cometbft)_[a-z0-9_]*[a-z0-9]\b", (root / file).read_text(encoding="utf-8")))
+    assert len(asked) > 15
+    assert asked - found == set()
+
+
+def test_the_dashboard_is_whole(root: Path) -> None:
+    """Panels do not overlap, each asks for something, and all of them of the jobs and instances that are chosen."""
+    board = json.loads((root / "deploy/grafana/althing.json").read_text(encoding="utf-8"))
+    places: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + i, at["y"] + j) for i in range(at["w"]) for j in range(at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert not cells & places, panel["title"]
+        places |= cells
+        if panel["type"] == "row":
+            continue
+        assert panel["targets"], panel["title"]
+        for target in panel["targets"]:
+            metrics = re.findall(r"(?:althing|cometbft)_\w+", target["expr"])
+            assert metrics, target
+            assert target["expr"].count('{job=~"$job",instance=~"$instance"') == len(metrics), target
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
 def test_a_validator_that_stops_is_seen_to_miss_and_to_be_gone(network: tuple[Network, NetworkRun]) -> None:
