@@ -2,7 +2,7 @@
 # second time. What set-up does, and how it knows that there is nothing to do, stands in scripts/setup.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-engine demo demo-network check lint format types imports page test test-long lock clean
+.PHONY: help setup setup-engine demo demo-network bench bench-quick bench-network check lint format types imports page test test-long lock clean
 
 BIN := .venv/bin
 LINTED := src tests scripts $(wildcard bench examples)
@@ -50,6 +50,13 @@ bench: ## the benchmark, beside references measured in the same run (BENCH='mess
 bench-quick: ## the same in small: does everything run?
 	@sh scripts/setup.sh --quiet --no-page
 	@$(BIN)/python -m bench --quick $(BENCH)
+
+BENCH_NETWORK := network-transactions network-readings network-joining network-cost
+
+bench-network: ## the distributed engine beside CometBFT's own application (BENCH_ARGS=--quick: does everything run?)
+	@sh scripts/setup.sh --quiet --no-page
+	@$(BIN)/python scripts/setup_engine.py --quiet
+	@$(BIN)/python -m bench $(or $(BENCH),$(BENCH_NETWORK)) $(BENCH_ARGS)
 
 check: ## linters, formatting, types, import rules (all of them, also when one fails)
 	@sh scripts/setup.sh --quiet

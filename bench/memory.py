@@ -12,7 +12,7 @@ from rich.console import Console
 from bench.figures import Figure, at_most, reported
 from bench.messages import site
 
-__all__ = ["measure"]
+__all__ = ["measure", "slope"]
 
 _MIB = 1024 * 1024
 _RATE = 1_500  # messages a second: what both carry without a break, beside the samples
@@ -45,17 +45,17 @@ def measure(folder: Path, console: Console, *, quick: bool) -> list[Figure]:
     load = f"{result['rate']:,.0f} signed messages/s for {result['took'] / 60:.1f} minutes"
     for name, rows in samples.items():
         half = rows[len(rows) // 2 :]
-        slope = _slope([(at, own_mib) for at, own_mib, _ in half]) * 60
+        growth = slope([(at, own_mib) for at, own_mib, _ in half]) * 60
         last = half[-1][1]
         figures.append(reported(f"memory of the {name}, own, at the end of {load}", last, "MiB"))
         figures.append(reported(f"memory of the {name}, own, in the middle of it", half[0][1], "MiB"))
         figures.append(reported(f"memory of the {name}, mapped files, at the end", half[-1][2], "MiB"))
         name = f"memory of the {name}, growth over the second half"
-        figures.append(at_most(name, slope, "MiB/minute", _GROWTH_MAX, "its memory at the end", slope / last))
+        figures.append(at_most(name, growth, "MiB/minute", _GROWTH_MAX, "its memory at the end", growth / last))
     return figures
 
 
-def _slope(points: list[tuple[float, float]]) -> float:
+def slope(points: list[tuple[float, float]]) -> float:
     """Least squares."""
     x = sum(at for at, _ in points) / len(points)
     y = sum(value for _, value in points) / len(points)

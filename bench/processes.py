@@ -61,6 +61,18 @@ class Child:
         """Resident memory of it and its children."""
         return Memory.of(self._family())
 
+    def memory_by_name(self, name: str) -> tuple[Memory, Memory]:
+        """Of its processes: those that are not the program `name`, and those that are."""
+        own: list[int] = []
+        named: list[int] = []
+        for pid in self._family():
+            try:
+                found = Path(f"/proc/{pid}/comm").read_text().strip()
+            except OSError:
+                continue
+            (named if found == name else own).append(pid)
+        return Memory.of(own), Memory.of(named)
+
     def _family(self) -> list[int]:
         found = [self.pid]
         for pid in found:
@@ -145,9 +157,9 @@ def run_json(module: str, arguments: dict[str, Any]) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def free_port() -> int:
+def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
