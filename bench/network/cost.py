@@ -62,13 +62,13 @@ def measure(folder: Path, console: Console, *, quick: bool) -> list[Figure]:
     figures = []
     text = f"over {sent:,} signed transactions, 4 validators, in {minutes:g} minutes"
     half = samples[len(samples) // 2 :]
-    for at, name in ((0, "node"), (1, "its CometBFT")):
+    for at, name in ((0, "a node"), (1, "its CometBFT")):
         most = max(max(found[at].own for found in row) for _, row in half) / _MIB
-        figures.append(reported(f"memory of a {name}, own, the largest of four, {text}", most, "MiB"))
+        figures.append(reported(f"memory of {name}, own, the largest of four, {text}", most, "MiB"))
         grown = max(slope([(when, row[n][at].own / _MIB) for when, row in half]) for n in range(len(chain.homes))) * 60
         figures.append(
             at_most(
-                f"memory of a {name}: growth over the second half",
+                f"memory of {name}: growth over the second half",
                 grown,
                 "MiB/minute",
                 _GROWTH_MAX,
