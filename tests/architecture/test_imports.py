@@ -16,7 +16,7 @@ CONTRACTS = ROOT / ".importlinter"
 
 # Where an engine is given its application, and where the files of a stopped node are read without one.
 # The harness of `testing` is built of both as well.
-MEETING_PLACES = ("althing.node.daemon", "althing.node.offline", "althing.node.rollback")
+MEETING_PLACES = ("althing.node.daemon", "althing.node.offline", "althing.node.rollback", "althing.node.carrying")
 
 # The port is data and protocols: what turns its calls into the ledger's must see both, and stands in `node`.
 PORT = ("althing.consensus.abci", "althing.consensus.engine")

@@ -24,7 +24,9 @@ __all__ = [
     "JsonOption",
     "KeyOption",
     "NodeOption",
+    "YesOption",
     "admin_signer",
+    "confirm",
     "gateway_address",
     "guarded",
     "open_client",
@@ -43,6 +45,7 @@ NodeOption = Annotated[str, typer.Option("--node", help="Address of a node's API
 KeyOption = Annotated[
     Path | None, typer.Option("--key", help="Key file to sign with; default: the home's administrator.")
 ]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def require_home(home: Path) -> Home:
@@ -95,3 +98,18 @@ def open_client(home: Path, node: str = "", *, signer: Signer | None = None) -> 
         client.close()
         raise
     return client
+
+
+def confirm(home: Path, what: str, *, yes: bool) -> None:
+    """Have the chain named, or HomeError `home.not_confirmed`; nothing is asked where nobody is there to answer."""
+    chain = Home(home).genesis().chain_id
+    if yes:
+        return
+    try:
+        answer = input(f"{what} Name the chain to go on: ")
+    except EOFError:
+        raise HomeError(
+            "home.not_confirmed", "nothing was done: nobody is there to answer", hint="in scripts: --yes"
+        ) from None
+    if answer != chain:
+        raise HomeError("home.not_confirmed", f"nothing was done: that is not {chain}")

@@ -24,7 +24,7 @@ from althing.protocol.refusals import meaning_of
 from althing.protocol.signatures import PrivateKey
 from althing.protocol.transaction import Transaction, sign_transaction
 
-__all__ = ["Committed", "Sender", "Signer", "co_signed"]
+__all__ = ["GAS_LIMIT", "LIFETIME_S", "Committed", "Sender", "Signer", "co_signed"]
 
 PACK_MAX: Final = 512  # transactions in one request: while the node has some, the next are signed here
 PACK_BYTES_MAX: Final = 8 * 1024 * 1024

@@ -4,6 +4,7 @@ Errors (EngineError, code first): `engine.locked` another process uses the direc
 blocks or application state belong to another chain; `engine.app_ahead`, `engine.app_behind` the application's height
 does not fit the stored blocks; `engine.diverged` replay gave another result; `engine.store` stored blocks are damaged or
 cannot be used; `engine.key`, `engine.validators` the validator key cannot be used, or not for this chain;
+`engine.handed_over` others sign the next block, as was decided; `engine.rollback` stored blocks cannot be taken back so far;
 `engine.double_sign` a second signature at one place was refused; `engine.application` the application answered what no
 chain can continue from; `engine.halted` it failed; `engine.stopped` the engine ended before what was waited for;
 `engine.pruned`, `engine.unknown_height` a height is no longer or not yet there; `engine.evidence` the engine takes none;

@@ -170,6 +170,18 @@ class Ledger:
             validators = tuple(validator for _, validator in VALIDATORS.scan(self._overlay(view)))
         return self.store.root(), validators
 
+    def carry_on(self, height: int) -> tuple[bytes, tuple[Validator, ...]]:
+        """Root and validators after `height`, from which another engine goes on; StateError `state.not_carried`."""
+        if self.store.latest_version != height:
+            raise StateError(
+                "state.not_carried",
+                f"another engine goes on from height {height}, and the state is of {self.store.latest_version}",
+                hint="copy node/state of a home that was carried over and not started yet, or join by state sync",
+            )
+        with pinned(self.store) as view:
+            validators = tuple(validator for _, validator in VALIDATORS.scan(self._overlay(view)))
+        return self.store.root(), validators
+
     # --- admission ------------------------------------------------------------------------------------------------
 
     def admit(self, transactions: Sequence[bytes], time_s: int) -> list[Admitted | ProtocolError | RefusedError]:

@@ -169,6 +169,9 @@ class LedgerView:
             raise NotFoundError("query.proposal", f"there is no open proposal {number}", hint="althing gov list")
         return found
 
+    def has_account(self, address: bytes) -> bool:
+        return ACCOUNTS.get(self, address) is not None
+
     def account(self, address: bytes) -> Account:
         found = ACCOUNTS.get(self, address)
         if found is None:

@@ -46,6 +46,7 @@ from althing.consensus.abci import (
 from althing.ledger.app import FinalizedBlock, Ledger
 from althing.ledger.query import LedgerView
 from althing.ledger.runtime.misconduct import Misconduct
+from althing.node.home import Carried
 from althing.node.snapshots import Restoring, SnapshotStore
 from althing.protocol.block import ConsensusParams
 from althing.protocol.codec import encode
@@ -82,10 +83,16 @@ class LedgerApplication:
     """`consensus.abci.Application` over a `Ledger`. `clock` gives nanoseconds; `committed` is told of every block."""
 
     def __init__(
-        self, ledger: Ledger, clock: Callable[[], int], committed: Callable[[CommittedContent], None] | None = None
+        self,
+        ledger: Ledger,
+        clock: Callable[[], int],
+        committed: Callable[[CommittedContent], None] | None = None,
+        *,
+        carried: Carried | None = None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._carried = carried  # the state that the engine's first block goes on from is another engine's
         self.committed = committed
         self._last: CommittedContent | None = None
         self.commit_took: Callable[[float], None] | None = None  # told the seconds of each durable write
@@ -98,6 +105,8 @@ class LedgerApplication:
 
     def info(self, _request: InfoRequest, /) -> InfoResponse:
         height = self._ledger.height
+        if self._carried is not None and height == self._carried.height:
+            height = 0  # to this engine the chain has not begun
         return InfoResponse(
             last_block_height=height,
             last_block_app_hash=self._ledger.app_hash if height else b"",
@@ -112,6 +121,9 @@ class LedgerApplication:
             raise StateError(
                 "state.foreign_chain", "the engine's genesis is not the ledger's", hint="use one genesis file for both"
             )
+        carried = self._carried
+        if carried is not None and request.initial_height != carried.height + 1:
+            raise StateError("state.foreign_chain", f"the chain was carried over after height {carried.height}")
         limits = ConsensusParams()
         params = request.consensus_params
         if (
@@ -124,9 +136,18 @@ class LedgerApplication:
                 "the engine would take evidence that is older than the rules know",
                 hint="keep max_age_num_blocks ≤ 100,000 and max_age_duration ≤ 48 h",
             )
-        app_hash, validators = self._ledger.init_chain()
+        if carried is None:
+            app_hash, validators = self._ledger.init_chain()
+        else:
+            app_hash, validators = self._ledger.carry_on(carried.height)
+            if app_hash != carried.app_hash:
+                raise StateError(
+                    "state.foreign_chain",
+                    f"the state of height {carried.height} is not the one that was carried over",
+                    hint="copy state and carried.json of another node's home",
+                )
         updates = tuple(ValidatorUpdate(validator.public, validator.power) for validator in validators)
-        self._params = replace(request.consensus_params, app_version=genesis.app_version)
+        self._params = replace(request.consensus_params, app_version=self._ledger.app_version)
         return InitChainResponse(app_hash, self._params, updates)
 
     # --- mempool --------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ FORMAT: Final = "althing-backup/1"
 PART_BYTES: Final = 32 * 1024 * 1024
 _MANIFEST: Final = "backup.json"
 _MANIFEST_BYTES_MAX: Final = 256 * 1024 * 1024
-_SMALL: Final = ("genesis.cbor", "trust.json", "config.toml", "gateway/tokens.json")
+_SMALL: Final = ("genesis.cbor", "carried.json", "trust.json", "config.toml", "gateway/tokens.json")
 KEY_FILES: Final = (
     "node/node_key.json",
     "node/priv_validator_key.json",

@@ -64,7 +64,7 @@ def open_node(
         chosen.setdefault("key_file", at.validator_key_file)
 
     def maker(genesis: Genesis, directory: Path, clock: Clock) -> Engine:
-        if engine == "cometbft":
+        if engine == "cometbft" and not genesis.validators:
             # Every node names the same founding validators; the embedded engine has its one signer.
             members = tuple(ValidatorUpdate(v.public, v.power) for v in at.genesis().validators)
             genesis = replace(genesis, validators=members)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from althing.client.keyfile import generate_key, load_key, save_key
 from althing.consensus.solo.signer import load_or_create_key
+from althing.protocol.block import Validator
 from althing.protocol.errors import AlthingError
 from althing.protocol.genesis import genesis_hash
 from althing.protocol.messages.governance import (
@@ -33,6 +34,7 @@ from althing.service.durable import make_folders, write_file
 __all__ = [
     "DEFAULT_PARAMETERS",
     "DEFAULT_QUOTA",
+    "Carried",
     "Home",
     "HomeError",
     "create_home",
@@ -56,6 +58,50 @@ class HomeError(AlthingError):
     """A home cannot be used: `home.missing`, `.exists`, `.no_trust`, `.damaged`, `.read_only`; nor a network: `network.*`."""
 
 
+_CARRIED: Final = "althing-carried/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The last block of the embedded engine, and what CometBFT's genesis document says after it (docs/spec/genesis.md §6)."""
+
+    genesis_hash: bytes
+    height: int
+    header_hash: bytes
+    app_hash: bytes
+    time_ns: int
+    app_version: int
+    validators: tuple[Validator, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As carried.json has it."""
+        return {
+            "format": _CARRIED,
+            "genesis_hash": self.genesis_hash.hex(),
+            "height": self.height,
+            "header_hash": self.header_hash.hex(),
+            "app_hash": self.app_hash.hex(),
+            "time_ns": self.time_ns,
+            "app_version": self.app_version,
+            "validators": [{"public_key": v.public_key.hex(), "power": v.power} for v in self.validators],
+        }
+
+    @classmethod
+    def of(cls, document: Any) -> Carried:
+        """From carried.json; ValueError, KeyError or TypeError where it is none."""
+        if document["format"] != _CARRIED:
+            raise ValueError("another format")
+        return cls(
+            bytes.fromhex(document["genesis_hash"]),
+            int(document["height"]),
+            bytes.fromhex(document["header_hash"]),
+            bytes.fromhex(document["app_hash"]),
+            int(document["time_ns"]),
+            int(document["app_version"]),
+            tuple(Validator(bytes.fromhex(v["public_key"]), int(v["power"])) for v in document["validators"]),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Paths and identity of a home that exists."""
@@ -69,6 +115,10 @@ class Home:
     @property
     def trust_file(self) -> Path:
         return self.path / "trust.json"
+
+    @property
+    def carried_file(self) -> Path:
+        return self.path / "carried.json"
 
     @property
     def ports_file(self) -> Path:
@@ -127,6 +177,17 @@ class Home:
                 f"there is no {self.trust_file}",
                 hint="get one from a node you trust: althing trust show",
             ) from exc
+
+    def carried(self) -> Carried | None:
+        """Where another engine took the chain over; None where one engine has made all blocks."""
+        try:
+            data = self.carried_file.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return Carried.of(json.loads(data))
+        except (ValueError, KeyError, TypeError, AlthingError) as exc:
+            raise HomeError("home.damaged", f"{self.carried_file} cannot be read", hint="copy another node's") from exc
 
     def node_key(self) -> PrivateKey:
         return load_key(self.node_key_file)

@@ -10,7 +10,7 @@ from pathlib import Path
 from althing.consensus.cometbft.nodekey import node_id
 from althing.consensus.cometbft.paths import CometHome
 from althing.consensus.solo.signer import load_or_create_key
-from althing.node.home import Home, HomeError, load_or_generate_key
+from althing.node.home import Carried, Home, HomeError, load_or_generate_key
 from althing.protocol.address import address_of_key, format_address
 from althing.protocol.errors import AlthingError
 from althing.protocol.genesis import genesis_hash
@@ -40,6 +40,7 @@ def join_home(
     genesis: bytes,
     peers: Sequence[str],
     trust: bytes | None,
+    carried: bytes | None = None,
     state_sync: Sequence[str] = (),
     p2p_listen: str = "tcp://127.0.0.1:0",
     external_address: str = "",
@@ -60,6 +61,8 @@ def join_home(
         raise HomeError("home.no_trust", "state sync begins at a header you trust", hint="give --trust trust.json")
     if trust is not None and parse_trust(trust).genesis_hash != genesis_hash(record):
         raise HomeError("home.foreign_trust", "the trust file is of another chain than the genesis")
+    if carried is not None:
+        _check_carried(carried, record)
     make_folders(path / "node")
     node = load_or_generate_key(home.node_key_file)
     validator = load_or_create_key(home.validator_key_file)
@@ -67,6 +70,8 @@ def join_home(
     peer_id = node_id(CometHome(home.blocks_dir).node_key_file)
     if trust is not None:
         write_file(home.trust_file, trust)
+    if carried is not None:
+        write_file(home.carried_file, carried)
     write_file(path / "config.toml", _settings(peers, state_sync, p2p_listen, external_address).encode())
     # Last: a home that was not finished has no genesis.
     write_file(home.genesis_file, record.to_bytes())
@@ -85,6 +90,17 @@ def _genesis(data: bytes) -> Genesis:
             f"this is not a genesis record: {exc.message}",
             hint="copy genesis.cbor of another node's home",
         ) from exc
+
+
+def _check_carried(data: bytes, genesis: Genesis) -> None:
+    try:
+        if len(data) > _GENESIS_BYTES_MAX:
+            raise ValueError("too large")
+        found = Carried.of(json.loads(data))
+    except (ValueError, KeyError, TypeError, AlthingError) as exc:
+        raise HomeError("home.genesis", "this is not a carried.json", hint="copy that of another node's home") from exc
+    if found.genesis_hash != genesis_hash(genesis):
+        raise HomeError("home.genesis", "carried.json is of another chain than the genesis")
 
 
 def _is_peer(text: str) -> bool:

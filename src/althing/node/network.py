@@ -28,13 +28,23 @@ from althing.protocol.messages.governance import (
 from althing.protocol.messages.identity import Key
 from althing.service.durable import make_folders, write_file
 
-__all__ = ["Network", "NetworkNode", "found_network", "load_network", "settings_text"]
+__all__ = [
+    "NODES_MAX",
+    "P2P_PORT",
+    "POWER",
+    "Network",
+    "NetworkNode",
+    "found_network",
+    "load_network",
+    "save_network",
+    "settings_text",
+]
 
 NODES_MAX: Final = 100  # on one machine; each is two processes
 P2P_PORT: Final = 26656
 _FORMAT: Final = "althing-network/1"
 _FILE: Final = "network.json"
-_POWER: Final = 10
+POWER: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +119,14 @@ def found_network(
         write_file(home_of_node.path / "config.toml", settings_text(network, node).encode())
         write_file(home_of_node.genesis_file, genesis.to_bytes())
     # Last: a folder whose founding was interrupted is no network, and the keys made so far are used again.
-    write_json(folder / _FILE, {"format": _FORMAT, "chain_id": chain_id, "nodes": [asdict(node) for node in nodes]})
+    save_network(network)
     return network
+
+
+def save_network(network: Network) -> None:
+    """Write network.json."""
+    nodes = [asdict(node) for node in network.nodes]
+    write_json(network.folder / _FILE, {"format": _FORMAT, "chain_id": network.chain_id, "nodes": nodes})
 
 
 def load_network(folder: Path) -> Network:
@@ -154,7 +170,7 @@ def _genesis(network: Network, organisations: Sequence[str], time_s: int) -> Gen
         account = load_or_generate_key(home.node_key_file)
         accounts.append(GenesisNode(node.name, node.organisation, Key(account.suite, account.public)))
         validator = load_or_create_key(home.validator_key_file)
-        validators.append(GenesisValidator(validator.public, _POWER, node.organisation))
+        validators.append(GenesisValidator(validator.public, POWER, node.organisation))
     return Genesis(
         version=1,
         chain_id=network.chain_id,

@@ -10,6 +10,7 @@ from typing import Any
 
 from althing.archive.objects import LocalObjects
 from althing.archive.reader import ArchiveReader
+from althing.consensus.abci import ValidatorUpdate
 from althing.consensus.engine import Clock, Engine, EngineStatus, Genesis, Phase
 from althing.ledger.app import Ledger
 from althing.ledger.assembly import Rulebook
@@ -23,9 +24,9 @@ from althing.node.signing import SigningRecord
 from althing.node.snapshots import SnapshotMaker, SnapshotStore
 from althing.node.sources import ArchiveLeaves, ChainAnchors
 from althing.node.submission import Submission
-from althing.protocol.address import address_of_key
 from althing.protocol.block import ConsensusParams, Timestamp
 from althing.protocol.genesis import app_state_of
+from althing.protocol.messages.identity import Key
 from althing.protocol.trust import format_trust
 from althing.service.durable import make_folders, write_file
 from althing.storage.registry import open_backend
@@ -53,6 +54,7 @@ class Node:
     ) -> None:
         self.home = home
         self.genesis = home.genesis()
+        self._carried = home.carried()
         self.backend = open_backend("lmdb", home.state_dir)
         try:
             self.ledger = Ledger(
@@ -67,15 +69,15 @@ class Node:
             self.backend.close()
             raise
         self.key = home.node_key()
-        self.address = address_of_key(self.key.suite, self.key.public)
-        self.application = LedgerApplication(self.ledger, clock)
+        self._address: bytes | None = None
+        self.application = LedgerApplication(self.ledger, clock, carried=self._carried)
         self._snapshots: SnapshotMaker | None = None
         if snapshots is not None and snapshots.every_blocks:
             store = self.application.snapshots = SnapshotStore(home.snapshots_dir)
             maker = SnapshotMaker(self.ledger, store, every=snapshots.every_blocks, keep=snapshots.keep)
             self._snapshots, self.application.after_commit = maker, maker.committed
         self.submission = Submission(
-            self.ledger, self.engine, self.key, self.address, clock, processes=verify_processes
+            self.ledger, self.engine, self.key, lambda: self.address, clock, processes=verify_processes
         )
         self.application.committed = self._committed
         self.watchers: list[Callable[[CommittedContent], None]] = [self.submission.block_committed]
@@ -89,6 +91,16 @@ class Node:
         self._started = False
 
     def _engine_genesis(self) -> Genesis:
+        carried = self._carried
+        if carried is not None:
+            return Genesis(
+                chain_id=self.genesis.chain_id,
+                time=Timestamp.from_ns(carried.time_ns),
+                app_state=app_state_of(self.genesis),
+                consensus_params=ConsensusParams(app_version=carried.app_version),
+                validators=tuple(ValidatorUpdate(v.public_key, v.power) for v in carried.validators),
+                initial_height=carried.height + 1,
+            )
         return Genesis(
             chain_id=self.genesis.chain_id,
             time=Timestamp(self.genesis.time, 0),
@@ -129,6 +141,21 @@ class Node:
     def view(self, version: int | None = None) -> LedgerView:
         """The committed state at a version (default: the latest)."""
         return LedgerView(self.ledger.store, version)
+
+    @property
+    def address(self) -> bytes:
+        """The node's account: at its key's own address, or where members admitted the key without its signature."""
+        if self._address is not None:
+            return self._address
+        key = Key(self.key.suite, self.key.public)
+        if self.ledger.store.latest_version is None:
+            return key.address  # it joins by state sync
+        view = self.view()
+        for found in (key.address, *(key.address_under(member.address) for member in view.organisations())):
+            if view.has_account(found):
+                self._address = found
+                return found
+        return key.address
 
     def status(self) -> EngineStatus:
         return self.engine.status()

@@ -59,10 +59,12 @@ def roll_back(home: Home, height: int | None = None, *, binary: Path | None = No
             ledger = Ledger(backend, genesis)
             before = ledger.height
             to = before - 1 if height is None else height
-            if not genesis.initial_height <= to <= before:
+            carried = home.carried()
+            lowest = genesis.initial_height if carried is None else carried.height + 1
+            if not lowest <= to <= before:
                 raise HomeError(
                     "home.rollback",
-                    f"the node is at height {before}: it can go back to {genesis.initial_height} at the lowest",
+                    f"the node is at height {before}: it can go back to {lowest} at the lowest",
                 )
             after = headers.signed_header(to + 1)
             root = ledger.store.root(to)  # 1.

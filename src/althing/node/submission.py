@@ -117,7 +117,7 @@ class Submission:
         ledger: Ledger,
         engine: Engine,
         key: PrivateKey,
-        address: bytes,
+        address: Callable[[], bytes],
         clock: Callable[[], int],
         *,
         processes: int = 0,
@@ -349,7 +349,7 @@ class Submission:
         return chosen
 
     async def _send(self, chosen: list[_Pending]) -> None:
-        bundle = make_bundle(self._key, self._address, [p.data for p in chosen], self._ledger.genesis_hash)
+        bundle = make_bundle(self._key, self._address(), [p.data for p in chosen], self._ledger.genesis_hash)
         name = sha256(bundle)
         assert self._loop is not None
         self._under_way[name] = _Bundle(chosen, self._loop.time(), self._height)

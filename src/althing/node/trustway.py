@@ -123,6 +123,11 @@ class TrustWays:
         logged, _ = decode(entry)
         if logged - height > PROOF_LINKS_MAX:
             raise _no_way(f"{logged - height} headers stand between height {height} and the next that is logged")
+        descent = [self._blocks.signed_header(at).header for at in range(logged, height, -1)]
+        if any(header.last_block_id.is_zero for header in descent):
+            raise _no_way(
+                "the chain was carried over to another engine in between, whose first header names no predecessor"
+            )
         assert answer.value is not None
         assert isinstance(answer.proof, PresenceProof)
         return HeaderHistory(
@@ -132,7 +137,7 @@ class TrustWays:
             entry=entry,
             index=index,
             path=path,
-            descent=tuple(self._blocks.signed_header(at).header.encode() for at in range(logged, height, -1)),
+            descent=tuple(header.encode() for header in descent),
         )
 
     def _links(self, trusted: int, height: int) -> list[int]:

@@ -13,8 +13,7 @@ from althing.cli.main import app
 from althing.consensus.cometbft.paths import CometHome
 from althing.node.home import Home
 from althing.node.offline import replay_offline
-
-from .networks import client_of, create, founded, reach, running, running_network
+from althing.testing.networks import client_of, create, founded, reach, running, running_network
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.timeout(400)]
 

@@ -19,9 +19,8 @@ from althing.node.daemon import NodeProcess
 from althing.node.home import Home
 from althing.node.offline import replay_offline
 from althing.protocol.messages.governance import ScheduleUpgrade, Upgrade
+from althing.testing.networks import WAIT_S, founded, reach
 from althing.testing.rules import BALANCES, GIFT, NOTES_1, NOTES_2, WriteNote, rulebook, rules_1
-
-from .networks import WAIT_S, founded, reach
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.timeout(400)]
 

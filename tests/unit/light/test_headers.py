@@ -19,6 +19,7 @@ from althing.light.headers import (
     verify_skipping,
 )
 from althing.protocol.block import (
+    ZERO_BLOCK_ID,
     BlockId,
     BlockIdFlag,
     Commit,
@@ -160,7 +161,11 @@ def test_adjacent_must_fit() -> None:
     trusted = header_at(4, FOUR, FOUR)
     good = header_at(5, FOUR, FOUR, trusted.hash())
     verify_adjacent(trusted, signed(good, FOUR), FOUR, freshness=None)
+    # After a change of engine a header names no predecessor; it must still be the announced validators'.
+    first = replace(good, last_block_id=ZERO_BLOCK_ID)
+    verify_adjacent(trusted, signed(first, FOUR), FOUR, freshness=None)
     for bad, code in (
+        (replace(first, validators_hash=ONE.hash()), "light.validators"),
         (replace(good, height=6), "light.height"),
         (replace(good, time=trusted.time), "light.time"),
         (replace(good, chain_id="other"), "light.chain"),

@@ -15,14 +15,25 @@ import typer
 from althing.cli.demo.network import NetworkRun
 from althing.cli.help import examples
 from althing.cli.networktext import network_text
-from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
-from althing.cli.output import emit, note
+from althing.cli.options import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    NodeOption,
+    YesOption,
+    confirm,
+    guarded,
+    open_client,
+)
+from althing.cli.output import emit, note, working
+from althing.node.carrying import carry
+from althing.node.home import Home
 from althing.node.network import found_network, load_network
 from althing.protocol.genesis import genesis_hash
 
-__all__ = ["app", "init", "status", "up"]
+__all__ = ["app", "carry_over", "init", "status", "up"]
 
-app = typer.Typer(name="network", help="Networks of several nodes: init, up, status.", no_args_is_help=True)
+app = typer.Typer(name="network", help="Networks of several nodes: init, carry, up, status.", no_args_is_help=True)
 
 _REPORT_S = 5.0
 
@@ -47,6 +58,47 @@ def init(
     lines += [f"  {node['name']:20} {node['home']}" for node in nodes]
     lines += [f"genesis {digest}", f"next: althing network up {output}"]
     emit({"chain_id": chain, "genesis_hash": digest, "nodes": nodes}, "\n".join(lines), as_json=as_json)
+
+
+@app.command(
+    "carry",
+    **examples(
+        "althing network carry --home my-chain --org bolt,corp,dune --validators 4 -o net",
+        "althing network carry --home my-chain --org bolt,corp,dune -o net --yes --json",
+    ),
+)
+@guarded
+def carry_over(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the new nodes' homes.")],
+    org: Annotated[str, typer.Option("--org", help="Organisations that come in, comma-separated; all govern.")],
+    validators: Annotated[int, typer.Option("--validators", min=2, max=100, help="How many nodes, all validate.")] = 4,
+    home: HomeOption = DEFAULT_HOME,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Carry the chain of a stopped home with the embedded engine over to CometBFT. The chain, its history and proofs stay."""
+    names = [name.strip() for name in org.split(",") if name.strip()]
+    confirm(
+        home,
+        f"The chain of {home} will be signed by {validators} validators, and never again by this node alone.",
+        yes=yes,
+    )
+    with working("carrying the chain over", as_json=as_json):
+        network = carry(Home(home), output, organisations=names, validators=validators)
+    carried = Home(home).carried()
+    assert carried is not None, "it was just written"
+    nodes = [{"name": n.name, "organisation": n.organisation, "home": str(network.home(n).path)} for n in network.nodes]
+    lines = [f"chain {network.chain_id} goes on from height {carried.height + 1} with {len(nodes)} validators"]
+    lines += [f"  {node['name']:20} {node['home']}" for node in nodes]
+    lines += [f"app hash {carried.app_hash.hex()}", f"next: althing network up {output}"]
+    document = {
+        "chain_id": network.chain_id,
+        "height": carried.height,
+        "header_hash": carried.header_hash.hex(),
+        "app_hash": carried.app_hash.hex(),
+        "nodes": nodes,
+    }
+    emit(document, "\n".join(lines), as_json=as_json)
 
 
 @app.command("up", **examples("althing network up net", "althing network up net --seconds 30 --json"))

@@ -13,7 +13,16 @@ from typing import Annotated
 import typer
 
 from althing.cli.help import examples
-from althing.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, guarded, open_client
+from althing.cli.options import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    NodeOption,
+    YesOption,
+    confirm,
+    guarded,
+    open_client,
+)
 from althing.cli.output import emit, working
 from althing.cli.running import announce, run_daemon
 from althing.node.backup import back_up
@@ -35,8 +44,6 @@ app = typer.Typer(
     help="Nodes: init, join, start, status, backup, restore, replay, rollback, reset.",
     no_args_is_help=True,
 )
-
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command("init", **examples("althing node init --chain my-chain --org acme --home my-chain"))
@@ -70,6 +77,9 @@ def join(
     genesis: Annotated[Path, typer.Option("--genesis", help="The chain's genesis.cbor, from another node's home.")],
     peer: Annotated[list[str], typer.Option("--peer", help="<node id>@host:port of a node; repeat it.")],
     trust: Annotated[Path | None, typer.Option("--trust", help="Trust file from a source you believe.")] = None,
+    carried: Annotated[
+        Path | None, typer.Option("--carried", help="carried.json of another node's home, where it has one.")
+    ] = None,
     state_sync: Annotated[
         bool, typer.Option("--state-sync", help="Take a snapshot of the state instead of executing every block.")
     ] = False,
@@ -92,6 +102,7 @@ def join(
         genesis=_read(genesis),
         peers=peer,
         trust=None if trust is None else _read(trust),
+        carried=None if carried is None else _read(carried),
         state_sync=servers,
         p2p_listen=p2p_listen,
         external_address=external_address,
@@ -143,28 +154,13 @@ def reset(
     as_json: JsonOption = False,
 ) -> None:
     """Set a stopped node's data aside, so that it joins its chain anew. Keys stay, and nothing is deleted."""
-    _confirm(home, f"Data of {home} will be set aside.", yes=yes)
+    confirm(home, f"Data of {home} will be set aside.", yes=yes)
     aside = reset_home(Home(home))
     emit(
         {"home": str(home), "set_aside": str(aside)},
         f"set aside in {aside}; delete it when the node has caught up\nnext: althing node start --home {home}",
         as_json=as_json,
     )
-
-
-def _confirm(home: Path, what: str, *, yes: bool) -> None:
-    """Have the chain named, or HomeError `home.not_confirmed`; nothing is asked where nobody is there to answer."""
-    chain = Home(home).genesis().chain_id
-    if yes:
-        return
-    try:
-        answer = input(f"{what} Name the chain to go on: ")
-    except EOFError:
-        raise HomeError(
-            "home.not_confirmed", "nothing was done: nobody is there to answer", hint="in scripts: --yes"
-        ) from None
-    if answer != chain:
-        raise HomeError("home.not_confirmed", f"nothing was done: that is not {chain}")
 
 
 @app.command(
@@ -180,7 +176,7 @@ def rollback(
 ) -> None:
     """Take a stopped node back to an earlier height: blocks after it are executed again, or fetched from the others."""
     what = "by one block" if to is None else f"to height {to}"
-    _confirm(home, f"The node of {home} will go back {what}.", yes=yes)
+    confirm(home, f"The node of {home} will go back {what}.", yes=yes)
     binary = read_config(home).cometbft.binary
     with working("going back", as_json=as_json):
         done = roll_back(Home(home), to, binary=binary)

@@ -159,6 +159,11 @@ class ChainReader:
 
     def _require(self, height: int, *, ahead: int = 0, kept: bool = False) -> None:
         latest, base = self._latest(), self._base()
+        if 0 < height < self._initial and self._headers.signed_header(height) is not None:
+            # The chain was carried over from another engine: of its blocks the headers are here.
+            if kept:
+                return
+            raise _pruned(height, self._initial)
         if height < self._initial or height > latest + ahead:
             raise EngineError("engine.unknown_height", f"there is no block {height}, the latest is {latest}")
         if height < base and not kept:

@@ -32,7 +32,7 @@ from althing.consensus.solo.checker import Checker, Outcome
 from althing.consensus.solo.handshake import handshake
 from althing.consensus.solo.pace import Kind, Situation, next_block
 from althing.consensus.solo.pool import Pool, tx_key
-from althing.consensus.solo.producer import Interrupted, Producer, require_majority
+from althing.consensus.solo.producer import Interrupted, Producer, require_majority, require_turn
 from althing.consensus.solo.settings import SoloSettings
 from althing.consensus.solo.signer import Signer, ValidatorKey, load_or_create_key
 from althing.consensus.solo.store import BlockStore
@@ -269,8 +269,11 @@ class SoloEngine:
             stalled=self._stalled,
         )
         state = handshake(self._app, store, self._genesis, key.public, producer.commit)
-        require_majority(state.validators, key.address)
-        require_majority(state.next_validators, key.address)
+        if settings.hand_over:
+            require_turn(state.validators, key.address)
+        else:
+            require_majority(state.validators, key.address)
+            require_majority(state.next_validators, key.address)
         self._state = state
         self._checker = Checker(
             self._app,
@@ -321,6 +324,9 @@ class SoloEngine:
             if committed.block.txs:
                 prior_work_ns, last_work_ns, last_work_txs = last_work_ns, started_ns, len(committed.block.txs)
             self._tell(self._announce, committed)
+            if self._settings.hand_over:
+                assert self._key is not None
+                require_turn(state.validators, self._key.address)
             stale = self._pool.unchecked_since(state.height)
             if stale:
                 self._checker.recheck(stale, state.height)

@@ -24,6 +24,7 @@ class SoloSettings:
     idle_block_s: int = 30  # block time is the previous block's vote time: an idle chain's clock lags by at most this
     retry_ms: int = 500  # pause before a failed durable write is tried again
     map_bytes_max: int = 1 << 40  # address space of the block store, not disk
+    hand_over: bool = False  # once, at a chain's end here: other validators may be announced, and then this engine ends
     keep_headers: bool = True  # pruning drops transactions and results, but not headers and commits
 
     def __post_init__(self) -> None:

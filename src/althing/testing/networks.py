@@ -1,4 +1,4 @@
-"""Networks of this folder's tests: each on addresses of its own, nodes as child processes or in this one."""
+"""Networks for tests: each on addresses of its own, nodes as child processes or in this one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from althing.node.network import Network, NetworkNode, found_network, load_netwo
 from althing.protocol.messages.identity import AccountKind, Key
 from althing.protocol.signatures import PrivateKey, Suite
 
-WAIT_S = 90
+__all__ = ["WAIT_S", "client_of", "create", "founded", "moved", "reach", "running", "running_network"]
+
+WAIT_S = 90  # for anything that a loaded machine may be slow at
 
 
 def founded(folder: Path, addresses: str, organisations: Sequence[str], validators: int) -> Network:
@@ -34,6 +36,7 @@ def founded(folder: Path, addresses: str, organisations: Sequence[str], validato
 
 
 def moved(folder: Path, made: Network, addresses: str) -> Network:
+    """The network after its addresses 127.0.1.x were changed to `addresses` and x."""
     for path in (folder / "network.json", *(made.home(node).path / "config.toml" for node in made.nodes)):
         path.write_text(path.read_text().replace("127.0.1.", addresses))
     return load_network(folder)
@@ -41,6 +44,7 @@ def moved(folder: Path, made: Network, addresses: str) -> Network:
 
 @contextmanager
 def running_network(made: Network) -> Iterator[NetworkRun]:
+    """All its nodes as child processes."""
     run = NetworkRun(made, lambda _: None)
     try:
         run.start()
@@ -81,6 +85,7 @@ def create(client: Client, number: int) -> int:
 
 
 def reach(process: NodeProcess, height: int) -> None:
+    """Wait until the node is ready at a height."""
     pause = threading.Event()
     for _ in range(WAIT_S * 10):
         if process.node.ledger.height >= height and process.node.ready:
