@@ -120,6 +120,7 @@ class Ledger:
         self._keep_receipts_s = keep_receipts_s
         self._staged: tuple[Staged, dict[str, dict[bytes, bytes | None]], int] | None = None
         self._held: tuple[int, int] | None = None  # version and oldest bucket that a snapshot is being made of
+        self._known_rules: tuple[int, Rules, Parameters] | None = None  # in force behind a version
         self._block_time_s: int | None = None  # of the last block committed by this process; for admission only
         if self.store.latest_version is not None:
             self.rulebook.at(self.app_version, "this chain")
@@ -192,8 +193,7 @@ class Ledger:
         results: list[Admitted | ProtocolError | RefusedError] = []
         with pinned(self.store) as view:
             state = self._overlay(view)
-            rules = self._next_rules(state)
-            parameters = rules.governance.parameters(state)
+            rules, parameters = self._in_force(view, state)
             # Quotas are read, not charged: nothing is signed for yet, and strangers must not use up anyone's quota.
             quotas = Quotas(state, time_s // parameters.quota_window_s)
             replay = Replay(state)
@@ -227,8 +227,7 @@ class Ledger:
         bundle = self._bundles.envelope(data, self.genesis_hash)
         with pinned(self.store) as view:
             state = self._overlay(view)
-            rules = self._next_rules(state)
-            parameters = rules.governance.parameters(state)
+            rules, parameters = self._in_force(view, state)
             node = bundle_maker(rules.identity, state, bundle)  # 1
             Quotas(state, time_s // parameters.quota_window_s).check(node.organisation, 1, 1)
             if not recheck:
@@ -309,14 +308,16 @@ class Ledger:
     def _proposal_rules(self) -> tuple[Rules, int]:
         """Rules and gas limit of the next block. A program that does not know them halts here, before there is one."""
         with pinned(self.store) as view:
-            state = self._overlay(view)
-            rules = self._next_rules(state)
-            return rules, rules.governance.parameters(state).block_gas_max
+            rules, parameters = self._in_force(view, self._overlay(view))
+        return rules, parameters.block_gas_max
 
-    def _next_rules(self, state: Overlay) -> Rules:
-        version = self.store.latest_version
-        assert version is not None, "genesis comes first"
-        return rules_at(self.rulebook, state, version + 1)
+    def _in_force(self, view: PinnedView, state: Overlay) -> tuple[Rules, Parameters]:
+        """Rules and parameters of the height that follows the view's: looked up once a version, which never changes."""
+        known = self._known_rules
+        if known is None or known[0] != view.version:
+            rules = rules_at(self.rulebook, state, view.version + 1)
+            known = self._known_rules = (view.version, rules, rules.governance.parameters(state))
+        return known[1], known[2]
 
     # --- blocks ---------------------------------------------------------------------------------------------------
 

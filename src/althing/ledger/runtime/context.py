@@ -42,6 +42,11 @@ class Context:
         self.gas.charge(self.gas.prices.read)
         return table.get(self.state, own)
 
+    def has(self, table: Table[R], own: bytes) -> bool:
+        """Whether there is a record: charged as a read."""
+        self.gas.charge(self.gas.prices.read)
+        return self.state.has(table.key(own))
+
     def put(self, table: Table[R], own: bytes, value: R) -> None:
         self.gas.charge(self.gas.prices.write)
         table.put(self.state, own, value)

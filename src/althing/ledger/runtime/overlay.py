@@ -56,7 +56,7 @@ class Overlay:
         self._view = view
         self._side = side
         self._cache = cache
-        self._read: dict[bytes, Record | None] = {}  # the view never changes, so what was read once stays true
+        self._read: dict[bytes, Record | None] = {}  # what the block reads: its own writes, else the view's, which stays
         self._block: dict[bytes, Record | None] = {}
         self._tx: dict[bytes, Record | None] = {}
         self._side_block: dict[tuple[str, bytes], bytes] = {}
@@ -65,14 +65,20 @@ class Overlay:
     def get(self, key: bytes, cls: type[R]) -> R | None:
         found = self._tx.get(key, _MISSING)
         if found is _MISSING:
-            found = self._block.get(key, _MISSING)
+            found = self._read.get(key, _MISSING)
             if found is _MISSING:
-                found = self._read.get(key, _MISSING)
-                if found is _MISSING:
-                    data = self._view.get(key)
-                    found = self._read[key] = None if data is None else self._cache.decode(key, data, cls)
+                data = self._view.get(key)
+                found = self._read[key] = None if data is None else self._cache.decode(key, data, cls)
         assert found is None or isinstance(found, cls)
         return found
+
+    def has(self, key: bytes) -> bool:
+        """As `get` is not None, for those who need not know the record: it is not decoded."""
+        for layer in (self._tx, self._read):
+            found = layer.get(key, _MISSING)
+            if found is not _MISSING:
+                return found is not None
+        return self._view.get(key) is not None
 
     def put(self, key: bytes, value: Record) -> None:
         self._tx[key] = value
@@ -112,6 +118,7 @@ class Overlay:
     def keep(self) -> None:
         """The transaction succeeded: its writes join the block's."""
         self._block.update(self._tx)
+        self._read.update(self._tx)
         self._side_block.update(self._side_tx)
         self._tx.clear()
         self._side_tx.clear()

@@ -243,7 +243,7 @@ class IdentityModule:
         if message.account not in ctx.signers:
             raise ModuleError("auth.account", "only the account itself writes its registers")
         own = message.account + message.name.encode("ascii")
-        present = ctx.get(ATTRIBUTES, own) is not None
+        present = ctx.has(ATTRIBUTES, own)
         if present != (message.value is not None):
             found = ctx.get(ATTRIBUTE_COUNTS, message.account)
             count = (0 if found is None else found.value) + (-1 if present else 1)
