@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import httpx2
@@ -126,13 +127,16 @@ class Transport:
         if content_type:
             headers["Content-Type"] = content_type
         clean = {key: value for key, value in (params or {}).items() if value is not None}
+        plain = tuple((key, str(value)) for key, value in clean.items() if type(value) in (str, int))
+        if len(plain) < len(clean):
+            plain = ()
         last: httpx2.TransportError | None = None
         for _ in range(len(self._urls)):
             try:
                 async with self._http.stream(
                     method,
-                    self._urls[0] + path,
-                    params=clean,
+                    _url(self._urls[0] + path, plain) if plain else self._urls[0] + path,
+                    params=None if plain else clean,
                     headers=headers,
                     content=content,
                     timeout=httpx2.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
@@ -205,6 +209,12 @@ def _untrusted(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+@lru_cache(maxsize=256)
+def _url(address: str, params: tuple[tuple[str, str], ...]) -> httpx2.URL:
+    """A request's whole address, taken apart once: a sender asks for the same one again and again."""
+    return httpx2.URL(address, params=dict(params))
 
 
 def _damaged(url: str) -> NodeError:

@@ -121,6 +121,7 @@ class Ledger:
         self._staged: tuple[Staged, dict[str, dict[bytes, bytes | None]], int] | None = None
         self._held: tuple[int, int] | None = None  # version and oldest bucket that a snapshot is being made of
         self._known_rules: tuple[int, Rules, Parameters] | None = None  # in force behind a version
+        self._committed: int | None = None  # by this process
         self._block_time_s: int | None = None  # of the last block committed by this process; for admission only
         if self.store.latest_version is not None:
             self.rulebook.at(self.app_version, "this chain")
@@ -307,6 +308,9 @@ class Ledger:
 
     def _proposal_rules(self) -> tuple[Rules, int]:
         """Rules and gas limit of the next block. A program that does not know them halts here, before there is one."""
+        known = self._known_rules
+        if known is not None and known[0] == self._committed:
+            return known[1], known[2].block_gas_max
         with pinned(self.store) as view:
             rules, parameters = self._in_force(view, self._overlay(view))
         return rules, parameters.block_gas_max
@@ -352,6 +356,7 @@ class Ledger:
             side.setdefault(table, {}).update(rows)
         self.store.commit(staged, side)
         self._staged = None
+        self._committed = staged.version
         self._block_time_s = time_s
         if staged.version % 16 == 0:
             try:

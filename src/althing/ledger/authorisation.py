@@ -115,6 +115,10 @@ def required_checks(identity: IdentityModule, state: State, tx: SignedTransactio
     3. Every signer has as many signatures as its threshold asks for.
     """
     body = tx.transaction
+    if len(body.signers) == 1 == len(tx.signatures):
+        plain = _plain_check(identity, state, body.signers[0], tx.signatures[0], time_s)
+        if plain is not None:
+            return [plain]
     keys: dict[bytes, tuple[Key, list[bytes]]] = {}
     missing: dict[bytes, int] = {}
     # 1
@@ -150,6 +154,23 @@ def required_checks(identity: IdentityModule, state: State, tx: SignedTransactio
     if any(count > 0 for count in missing.values()):
         raise TxError("tx.threshold", "a signer has fewer signatures than its account asks for")
     return checks
+
+
+def _plain_check(
+    identity: IdentityModule, state: State, signer: bytes, signature: Signature, time_s: int
+) -> Check | None:
+    """The check of the usual transaction, of one signer with one key of this id; None sends any other the long way."""
+    account = identity.account(state, signer)
+    if account is None or account.threshold != 1 or not identity.usable(state, account):
+        return None
+    kid, found = signature.kid, None
+    for entry in account.keys:
+        key = entry.key
+        if entry.active_at(time_s) and key_id(key.suite, key.public) == kid:
+            if found is not None:
+                return None
+            found = key
+    return None if found is None or found.suite != signature.suite else (found, signature)
 
 
 def _hold(keys: dict[bytes, tuple[Key, list[bytes]]], key: Key, signer: bytes) -> None:

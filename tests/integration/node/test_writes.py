@@ -188,3 +188,31 @@ def test_a_body_that_does_not_arrive(sending: Sending, monkeypatch: pytest.Monke
             answer += slow.recv(65536)
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"api.slow_body" in answer
+
+
+def test_a_query_in_any_form_is_answered_alike(sending: Sending) -> None:
+    """What clients send in general takes a shorter way through the server than other forms of the same question."""
+    body = encode([sending.signed()])
+    url = "/v1/transactions"
+    before = _measured(sending)
+    queries = ("", "wait=commit&timeout_s=30", "timeout_s=30&wait=commit", "wait=commit", "timeout_s=5")
+    answers = [sending.http.post(f"{url}?{query}", content=body, headers=CBOR) for query in queries]
+    assert {answer.status_code for answer in answers} == {200}
+    found = [cbor2.loads(answer.content)[0] for answer in answers]
+    assert len({(one[0], one[1], one[3], one[4]) for one in found}) == 1
+    headers = [{**answer.headers, "date": "", "content-length": ""} for answer in answers]
+    assert all(one == headers[0] for one in headers)
+    for query in ("wait=never&timeout_s=30", "wait=commit&timeout_s=9999", "wait=commit&timeout_s=-1"):
+        refused = sending.http.post(f"{url}?{query}", content=body, headers=CBOR)
+        assert (refused.status_code, refused.json()["code"]) == (400, "api.parameter")
+    for query in queries:
+        refused = sending.http.post(f"{url}?{query}", content=b"\xff", headers=CBOR)
+        assert (refused.status_code, refused.json()["code"]) == (400, "api.body")
+    assert _measured(sending) == before + 2 * len(queries) + 3
+
+
+def _measured(sending: Sending) -> int:
+    """Requests counted under the route's own name."""
+    lines = sending.http.get("/metrics").text.splitlines()
+    counts = [line for line in lines if "_count{" in line and 'method="POST"' in line]
+    return sum(int(float(line.split()[-1])) for line in counts if 'route="/v1/transactions"' in line)

@@ -44,8 +44,9 @@ def test_what_is_unproven_is_proved_at_once() -> None:
 
 def test_after_quick_blocks_the_proof_leaves_room_for_more_work() -> None:
     quick = replace(QUIET, unproven=True, prior_work_ns=491 * MS)
-    assert next_block(quick) == Due(Kind.PROOF, 40 * MS)
-    assert next_block(replace(quick, now_ns=1_040 * MS)) == Due(Kind.PROOF, 0)
+    assert next_block(quick) == Due(Kind.PROOF, 90 * MS)
+    assert next_block(replace(quick, now_ns=1_089 * MS)) == Due(Kind.PROOF, 1 * MS)
+    assert next_block(replace(quick, now_ns=1_090 * MS)) == Due(Kind.PROOF, 0)
     assert next_block(replace(quick, waiting=1)) == Due(Kind.WORK, 0)
     assert next_block(replace(quick, prior_work_ns=490 * MS)) == Due(Kind.PROOF, 0)
     assert next_block(replace(quick, interval_ns=0)) == Due(Kind.PROOF, 0)

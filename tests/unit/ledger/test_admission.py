@@ -234,7 +234,9 @@ def test_a_bundle_no_block_could_hold_is_refused(town: Town) -> None:
     assert check(chain, above) == "bundle.gas"
     assert check(chain, chain.bundle(*(good(chain, gas=2**63 - 1) for _ in range(5)), good(chain))) == "bundle.gas"
     present = town.view.parameters()
+    assert chain.ledger.block_gas_max == limit
     town.ok(chain.admin, SetParameters(town.hash_of(present), replace(present, block_gas_max=limit - 1)))
+    assert chain.ledger.block_gas_max == limit - 1
     assert check(chain, fits, recheck=True) == "bundle.gas"
 
 

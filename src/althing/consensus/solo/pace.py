@@ -10,6 +10,7 @@ __all__ = ["Due", "Kind", "Situation", "next_block"]
 
 
 _BURST_INTERVALS: Final = 10
+_PROOF_INTERVALS: Final = 2  # whoever sends one transaction after the other needs more than one from each to the next
 
 
 class Kind(Enum):
@@ -48,7 +49,7 @@ class Due:
 def next_block(situation: Situation) -> Due:
     """1. Work starts at once; under load (several waiting, or several in the last block) an interval after the last
        start, so that blocks fill. A full block never waits.
-    2. Without work, what no header proves yet is proved at once; after blocks in quick succession an interval later, since
+    2. Without work, what no header proves yet is proved at once; after blocks in quick succession two intervals later, since
        then more work is likely, which proves it, too, and need not wait for a block without content.
     3. Otherwise a heartbeat keeps block time near the clock: a block shows when the one before it was made, so an idle
        chain lags up to two idle times. One that lags more was stopped, and catches up at once.
@@ -61,7 +62,7 @@ def next_block(situation: Situation) -> Due:
         return Due(Kind.WORK, max(0, s.last_work_ns + s.interval_ns - s.now_ns))
     if s.unproven:  # 2
         burst = s.last_work_ns - s.prior_work_ns < _BURST_INTERVALS * s.interval_ns
-        return Due(Kind.PROOF, max(0, s.last_block_ns + s.interval_ns - s.now_ns) if burst else 0)
+        return Due(Kind.PROOF, max(0, s.last_block_ns + _PROOF_INTERVALS * s.interval_ns - s.now_ns) if burst else 0)
     if s.lag_ns > 2 * s.idle_ns:  # 3
         return Due(Kind.HEARTBEAT, 0)
     return Due(Kind.HEARTBEAT, max(0, s.last_block_ns + s.idle_ns - s.now_ns))

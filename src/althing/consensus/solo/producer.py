@@ -25,7 +25,7 @@ from althing.consensus.solo.pool import Pool
 from althing.consensus.solo.settings import SoloSettings
 from althing.consensus.solo.signer import Signer
 from althing.consensus.solo.store import BlockStore
-from althing.protocol.block import Block, ValidatorSet, data_bytes_max, tx_size
+from althing.protocol.block import Block, BlockId, ValidatorSet, data_bytes_max, tx_size
 from althing.protocol.errors import UnavailableError
 from althing.service.faultpoints import hit
 
@@ -80,8 +80,7 @@ class Producer:
         proposed = self._propose(state, with_work=with_work)  # 1
         if proposed is None:
             return None
-        block, round_ = proposed
-        block_id = block.block_id()
+        block, block_id, round_ = proposed
         commit = self._signer.commit(  # 2
             block.header.height, round_, block_id, block.header.time, self._clock(), state.validators
         )
@@ -131,8 +130,8 @@ class Producer:
                     self._stalled(None)
                 return result
 
-    def _propose(self, state: ChainState, *, with_work: bool) -> tuple[Block, int] | None:
-        """A block the application accepts, and its round; refused work is dropped and an empty block tried."""
+    def _propose(self, state: ChainState, *, with_work: bool) -> tuple[Block, BlockId, int] | None:
+        """A block the application accepts, its id and its round; refused work is dropped and an empty block tried."""
         room, gas_max = self.limits(state)
         reaped = self._pool.reap(room, gas_max) if with_work else ()
         txs = self._prepare(state, reaped, room)
@@ -143,8 +142,9 @@ class Producer:
             self._pool.defer(reaped)
         for round_, candidate in enumerate((txs, ()) if txs else ((),)):
             block = make_block(state, candidate, self._signer.address)
-            if self._accepted(state, block):
-                return block, round_
+            block_id = block.block_id()
+            if self._accepted(state, block, block_id.hash):
+                return block, block_id, round_
             self._pool.drop(candidate)
         raise EngineError("engine.application", f"the application refuses even an empty block {state.next_height}")
 
@@ -165,14 +165,14 @@ class Producer:
             raise EngineError("engine.application", f"the prepared transactions take more than {room} bytes")
         return response.txs
 
-    def _accepted(self, state: ChainState, block: Block) -> bool:
+    def _accepted(self, state: ChainState, block: Block, block_hash: bytes) -> bool:
         header = block.header
         return self._app.process_proposal(
             ProcessProposalRequest(
                 txs=block.txs,
                 proposed_last_commit=commit_info(block.last_commit, state.last_validators),
                 misbehavior=(),
-                hash=header.hash(),
+                hash=block_hash,
                 height=header.height,
                 time=header.time,
                 next_validators_hash=header.next_validators_hash,

@@ -56,7 +56,9 @@ class Overlay:
         self._view = view
         self._side = side
         self._cache = cache
-        self._read: dict[bytes, Record | None] = {}  # what the block reads: its own writes, else the view's, which stays
+        self._read: dict[
+            bytes, Record | None
+        ] = {}  # what the block reads: its own writes, else the view's, which stays
         self._block: dict[bytes, Record | None] = {}
         self._tx: dict[bytes, Record | None] = {}
         self._side_block: dict[tuple[str, bytes], bytes] = {}

@@ -80,6 +80,7 @@ def build_app(api: Api | None = None) -> FastAPI:
     )
     app.state.api = api
     install_problems(app)
+    app.router.routes.append(transactions.DirectSubmit())
     for resource in _RESOURCES:
         app.include_router(resource, responses=RESPONSES)
     app.include_router(health.router)

@@ -37,6 +37,8 @@ def int_field(number: int, value: int) -> bytes:
     """An int32, int64, uint or enum field; negative values take ten bytes; zero is omitted."""
     if value == 0:
         return b""
+    if number < 16 and 0 < value < 0x80:
+        return _SHORT[number << 3] + _SHORT[value]
     return uvarint(number << 3 | _VARINT) + uvarint(value % _U64)
 
 
@@ -54,7 +56,10 @@ def bytes_field(number: int, value: bytes) -> bytes:
 
 def message_field(number: int, value: bytes) -> bytes:
     """An embedded message or an element of a repeated field: written even when empty."""
-    return uvarint(number << 3 | _BYTES) + uvarint(len(value)) + value
+    length = len(value)
+    if number < 16 and length < 0x80:  # two hundred such fields a block
+        return _SHORT[number << 3 | _BYTES] + _SHORT[length] + value
+    return uvarint(number << 3 | _BYTES) + uvarint(length) + value
 
 
 def delimited(value: bytes) -> bytes:
