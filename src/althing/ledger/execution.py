@@ -29,7 +29,7 @@ from althing.ledger.runtime.errors import TxError
 from althing.ledger.runtime.gas import GasMeter, intrinsic
 from althing.ledger.runtime.misconduct import Misconduct
 from althing.ledger.runtime.overlay import Overlay, State
-from althing.ledger.runtime.replay import Location, Replay
+from althing.ledger.runtime.replay import Replay, location_bytes
 from althing.ledger.txcache import BundleCache
 from althing.protocol.errors import ProtocolError, RefusedError
 from althing.protocol.hashing import sha256
@@ -157,7 +157,7 @@ class _Run:
         tx_ids = []
         gas_wanted = gas_used = 0
         for index, (data, found) in enumerate(zip(bundle.transactions, parsed.transactions, strict=True)):
-            location = Location(self._block.height, number, index)
+            location = location_bytes(self._block.height, number, index)
             wanted, receipt = self._transaction(data, found, location, node.organisation)
             gas_wanted += wanted
             gas_used += receipt.gas_used
@@ -166,7 +166,7 @@ class _Run:
         return BundleResult(name, 0, "", receipts_root(receipts), gas_wanted, gas_used, tuple(receipts), tuple(tx_ids))
 
     def _transaction(
-        self, data: bytes, tx: SignedTransaction | ProtocolError, location: Location, bundler: bytes
+        self, data: bytes, tx: SignedTransaction | ProtocolError, location: bytes, bundler: bytes
     ) -> tuple[int, Receipt]:
         # 4
         try:

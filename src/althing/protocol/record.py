@@ -104,7 +104,12 @@ def text(low: int, high: int) -> Form:
     control = _CONTROL.search
 
     def through(value: Any) -> Any:
-        if type(value) is str and low <= len(value) <= high and control(value) is None:
+        # ASCII that can be printed has no control characters, in any version of the tables: nearly all texts are such.
+        if (
+            type(value) is str
+            and low <= len(value) <= high
+            and ((value.isascii() and value.isprintable()) or control(value) is None)
+        ):
             return value
         raise ValueError(f"not {low} to {high} characters")
 
