@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -44,6 +44,7 @@ from althing.consensus.engine import (
     Phase,
     PoolRefusedError,
 )
+from althing.consensus.following import Followed
 from althing.consensus.grammar import RecordingApplication
 from althing.consensus.peers import EngineNetwork
 from althing.consensus.solo.signer import ValidatorKey
@@ -72,7 +73,7 @@ _QUIET_STOP_S: Final = 5.0
 _LOCK_RETRIES: Final = 20  # an engine whose application died holds its directory a moment longer
 
 
-class CometEngine:
+class CometEngine(Followed):
     """`Engine` with CometBFT beneath. One instance runs once: make a new one to start again."""
 
     def __init__(self, genesis: Genesis, settings: CometSettings) -> None:
@@ -448,36 +449,18 @@ class CometEngine:
         self._sender.push(sent)
         return await asyncio.shield(sent.answer)
 
-    async def wait_height(self, height: int) -> None:
-        """See `Engine.wait_height`."""
-        while True:
-            changed = self._changed
-            if self._latest >= height:
-                return
-            if self._ended:
-                raise self._error or EngineError("engine.stopped", f"the engine stopped before height {height}")
-            await changed.wait()
+    @property
+    def _first_height(self) -> int:
+        return self._genesis.initial_height
 
-    async def committed(self, from_height: int) -> AsyncIterator[CommittedBlock]:
-        """See `Engine.committed`. `from_height` below the initial height starts at the first block."""
-        height = max(from_height, self._genesis.initial_height)
+    async def _block(self, height: int) -> CommittedBlock | None:
         while True:
-            changed = self._changed
-            while height <= self._latest:
-                try:
-                    found = await asyncio.to_thread(self._open().committed, height)
-                except UnavailableError:
-                    if self._stopping or self._ended:
-                        break
-                    await asyncio.sleep(_POLL_S)  # it restarts
-                    continue
-                yield found
-                height += 1
-            if self._ended:
-                if self._error is not None:
-                    raise self._error
-                return
-            await changed.wait()
+            try:
+                return await asyncio.to_thread(self._open().committed, height)
+            except UnavailableError:
+                if self._stopping or self._ended:
+                    return None
+                await asyncio.sleep(_POLL_S)  # it restarts
 
     def status(self) -> EngineStatus:
         """See `Engine.status`. The pool's numbers are of what was sent through this node."""

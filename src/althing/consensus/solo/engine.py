@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from althing import __version__
@@ -26,6 +26,7 @@ from althing.consensus.engine import (
     Phase,
     PoolRefusedError,
 )
+from althing.consensus.following import Followed
 from althing.consensus.peers import EngineNetwork
 from althing.consensus.solo.chain import ChainState
 from althing.consensus.solo.checker import Checker, Outcome
@@ -56,7 +57,7 @@ _RECENT_MAX = 64  # committed blocks kept decoded for subscribers that keep up
 _KEY_FILE = "priv_validator_key.json"
 
 
-class SoloEngine:
+class SoloEngine(Followed):
     """`Engine` with one signer. One instance runs once: make a new one to start again."""
 
     def __init__(self, genesis: Genesis, settings: SoloSettings, *, clock: Clock = time.time_ns) -> None:
@@ -197,32 +198,15 @@ class SoloEngine:
         """See `Engine.results`."""
         return self._found(height, self._open_store().results)
 
-    async def wait_height(self, height: int) -> None:
-        """See `Engine.wait_height`."""
-        while True:
-            changed = self._changed
-            if self.latest_height >= height:
-                return
-            if self._ended:
-                raise self._error or EngineError("engine.stopped", f"the engine stopped before height {height}")
-            await changed.wait()
+    @property
+    def _first_height(self) -> int:
+        return self._genesis.initial_height
 
-    async def committed(self, from_height: int) -> AsyncIterator[CommittedBlock]:
-        """See `Engine.committed`. `from_height` below the initial height starts at the first block."""
-        height = max(from_height, self._genesis.initial_height)
-        while True:
-            changed = self._changed
-            while height <= self.latest_height:
-                recent = self._recent.get(height)
-                if recent is None and self._store is None:
-                    break
-                yield recent if recent is not None else await asyncio.to_thread(self._read, height)
-                height += 1
-            if self._ended:
-                if self._error is not None:
-                    raise self._error
-                return
-            await changed.wait()
+    async def _block(self, height: int) -> CommittedBlock | None:
+        recent = self._recent.get(height)
+        if recent is None and self._store is None:
+            return None
+        return recent if recent is not None else await asyncio.to_thread(self._read, height)
 
     def proposer_priorities(self, height: int) -> tuple[int, ...]:
         """See `Engine.proposer_priorities`: one signer proposes every block."""
