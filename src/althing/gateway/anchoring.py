@@ -328,7 +328,7 @@ class Anchoring:
         them can be committed later, so no message can be anchored twice.
         """
         while True:
-            refused = await self._refused_streams(built, code)
+            height, refused = await self._refused_streams(built, code)
             if not refused:
                 return False
             names = ", ".join(stream.path for stream in refused[:5])
@@ -336,24 +336,30 @@ class Anchoring:
             if await self._expired(frozen):
                 break
             await asyncio.sleep(self._config.retry_s)
-        if (await self._ledger.gateway_head(self._registry.gateway)).last_root == frozen.root:
+        head = await self._ledger.gateway_head(self._registry.gateway, at_least=height)
+        if head.last_root == frozen.root:
             return False
+        # Nobody has anchored as this gateway but itself: then another gateway, which the stream was lent to, wrote what
+        # stands under our sequences, and no copy of this home can have had the same messages.
+        alone = head.next_number == self._spool.state.next_number
+        refused = [replace(stream, operator=stream.operator and not alone) for stream in refused]
         await asyncio.to_thread(self._held.hold, refused)
         self._tell_held()
         await self._unfreeze()
         return True
 
-    async def _refused_streams(self, built: BuiltBatch, code: str) -> list[HeldStream]:
+    async def _refused_streams(self, built: BuiltBatch, code: str) -> tuple[int, list[HeldStream]]:
+        """Those whose part of the batch the chain refuses, as of a height; `operator` where the stream is this gateway's."""
         assert built.batch is not None
         paths = {entry: built.messages[built.offsets[entry.stream]].stream for entry in built.batch.entries}
-        written = (await self._ledger.look((), tuple(paths.values()))).streams
+        looked = await self._ledger.look((), tuple(paths.values()))
         refused = []
         for entry, path in paths.items():
-            view = written[path]
+            view = looked.streams[path]
             ours = view is not None and view.definition.gateway == self._registry.gateway
             if view is None or not ours or view.next_sequence != entry.first:
                 refused.append(HeldStream(path, entry.stream, code, ours))
-        return refused
+        return looked.height, refused
 
     async def _unfreeze(self) -> None:
         await asyncio.to_thread(self._spool.freeze, None)

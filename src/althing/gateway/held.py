@@ -31,9 +31,9 @@ _VERSION: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class HeldStream:
-    """Why a stream's messages are kept back: `code` of the refusal, and whether only an operator may release them (the
-    chain has something else under their sequences). `returning` is the first sequence they get while on their way back
-    into the log."""
+    """Why a stream's messages are kept back: `code` of the refusal, and whether only an operator may release them (a copy
+    of this gateway has anchored something else under their sequences). `returning` is the first sequence they get while
+    on their way back into the log."""
 
     path: str
     number: int

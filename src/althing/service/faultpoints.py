@@ -1,7 +1,8 @@
 """Named places where a test may end the process or make the disk fail. Without a test they do nothing.
 
 Code calls `hit("spool.synced")` between two durable steps. A test in the same process installs a hook; a test of a
-whole process sets ALTHING_FAULT="<name>:<n>", and the process kills itself (SIGKILL) at the n-th passage.
+whole process sets ALTHING_FAULT="<name>:<n>", and the process kills itself (SIGKILL) at the n-th passage. With
+ALTHING_FAULT_PASSED=<file> it adds the name of each point to the file when it first passes it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Final
 
 from althing.protocol.errors import AlthingError
 
-__all__ = ["VARIABLE", "arm_from_environment", "hit", "install"]
+__all__ = ["PASSED_VARIABLE", "VARIABLE", "arm_from_environment", "hit", "install"]
 
 VARIABLE: Final = "ALTHING_FAULT"
+PASSED_VARIABLE: Final = "ALTHING_FAULT_PASSED"
 
 _hook: Callable[[str], None] | None = None
 
@@ -33,20 +35,25 @@ def install(hook: Callable[[str], None] | None) -> None:
 
 
 def arm_from_environment() -> None:
-    """Arm what ALTHING_FAULT names. Called once by a daemon, before it starts anything."""
-    wanted = os.environ.get(VARIABLE, "")
-    if not wanted:
+    """Arm what ALTHING_FAULT and ALTHING_FAULT_PASSED name. Called once by a daemon, before it starts anything."""
+    wanted, noted = os.environ.get(VARIABLE, ""), os.environ.get(PASSED_VARIABLE, "")
+    if not wanted and not noted:
         return
     name, _, count = wanted.partition(":")
-    if not name or not (count or "1").isdecimal():
+    if wanted and (not name or not (count or "1").isdecimal()):
         raise AlthingError("settings.fault", f"{VARIABLE} is <name>:<n>, not {wanted!r}")
     left = int(count or "1")
+    seen: set[str] = set()
 
-    def kill(passed: str) -> None:
+    def pass_by(passed: str) -> None:
         nonlocal left
+        if noted and passed not in seen:
+            seen.add(passed)
+            with open(noted, "a", encoding="ascii") as file:
+                file.write(f"{passed}\n")
         if passed == name:
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    install(kill)
+    install(pass_by)

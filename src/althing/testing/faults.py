@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import IO, Any, Final
@@ -37,13 +38,23 @@ from althing.protocol.messages.identity import AccountKind, Key
 from althing.service.faultpoints import VARIABLE
 from althing.testing.simulator import Fleet
 
-__all__ = ["FAULTS", "Daemon", "DaemonError", "Ports", "Site", "free_ports", "wait_until"]
+__all__ = [
+    "FAULTS",
+    "OTHER_FAULTS",
+    "SECOND",
+    "Daemon",
+    "DaemonError",
+    "Ports",
+    "Site",
+    "free_ports",
+    "wait_until",
+]
 
-READY_S: Final = 60.0
+READY_S: Final = 300.0  # a start takes about a second of processor time, which others may leave it little of
 _LOG_TAIL: Final = 3000
 
 FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "node": ("solo.block_executed", "solo.block_stored", "solo.block_committed"),
+    "node": ("solo.block_executed", "solo.block_stored", "solo.block_committed", "solo.replayed"),
     "gateway": (
         "spool.open_segment",
         "spool.write",
@@ -60,6 +71,7 @@ FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
         "anchor.archived",
         "anchor.proved",
         "anchor.released",
+        "held.save",
         "held.returning",
         "held.returned",
         "held.dropped",
@@ -67,11 +79,21 @@ FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Fault points that a daemon passes while it works, and at which a test may have it kill itself."""
 
+OTHER_FAULTS: Final[Mapping[str, str]] = {
+    "solo.genesis": "a node passes it at the first start of its chain only",
+    "solo.genesis_stored": "a node passes it at the first start of its chain only",
+    "spool.room": "a gateway passes it only while it looks for room on a full disk",
+}
+"""All other fault points of node and gateway, and why they are not among those that random rounds choose from."""
+
+SECOND: Final = "gateway-2"  # the gateway that streams are handed to, in a home of its own within the first one's
+
 _SETTINGS: Final = """
 [node.api]
 port = {node}
 [gateway]
 nodes = ["http://127.0.0.1:{node}"]
+archive = {archive}
 verify_processes = {processes}
 [gateway.mqtt]
 port = {mqtt}
@@ -81,6 +103,7 @@ port = {http}
 age_s = 0.2
 messages = 200
 retry_max_s = 1.0
+expiry_s = 3
 [gateway.spool]
 segment_bytes = 65536
 retry_s = 1
@@ -107,7 +130,7 @@ class Daemon:
         self._log = log
         with log.open("ab") as file:
             self.process = subprocess.Popen(  # noqa: S603 -- our own module on an interpreter that the test names
-                [*program, noun, "start", "--home", str(home), "--with-parent"],
+                [*program, noun.partition("-")[0], "start", "--home", str(home), "--with-parent"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -202,7 +225,10 @@ class Ports:
 
 
 class Site:
-    """A chain's home with its daemons. `environment` goes to every daemon. Use as a context manager."""
+    """A chain's home with its daemons. `environment` goes to every daemon. Use as a context manager.
+
+    Daemons are "node", "gateway" and, after `add_gateway`, SECOND, which writes to the same archive.
+    """
 
     def __init__(self, folder: Path, *, copy_of: Site | None = None, processes: int = 0, settings: str = "") -> None:
         """A new chain; or `copy_of` a site whose daemons are stopped or dead, on ports of its own."""
@@ -216,13 +242,41 @@ class Site:
             (self.path / "ports.json").unlink(missing_ok=True)
         self.home = Home(self.path)
         self.ports = Ports(*free_ports(3))
-        text = _SETTINGS.format(node=self.ports.node, mqtt=self.ports.mqtt, http=self.ports.http, processes=processes)
+        self._homes = {"node": self.path, "gateway": self.path}
+        self._https = {"gateway": self.ports.http}
+        text = self._settings(self.ports, processes)
         (self.path / "config.toml").write_text(text + settings)
         self.environment: dict[str, str] = {}
         self.tokens: dict[str, str] = {} if copy_of is None else dict(copy_of.tokens)
+        self._tokens: dict[tuple[str, str], str] = {}
         self._logs = folder / "logs"
         self._logs.mkdir()
         self._daemons: dict[str, Daemon] = {}
+
+    def _settings(self, ports: Ports, processes: int) -> str:
+        archive = json.dumps(str(self.home.archive_dir))
+        return _SETTINGS.format(node=ports.node, mqtt=ports.mqtt, http=ports.http, archive=archive, processes=processes)
+
+    def add_gateway(self) -> None:
+        """Prepare the second gateway of a chain whose node has run; `enrol` then gives it its account and its tokens."""
+        home = Home(self.path / SECOND)
+        home.path.mkdir()
+        for file in (self.home.genesis_file, self.home.trust_file):
+            shutil.copy(file, home.path)
+        save_key(GatewayPaths(home.path).key, generate_key())
+        mqtt, http = free_ports(2, avoid=(self.ports.node, self.ports.mqtt, self.ports.http))
+        (home.path / "config.toml").write_text(self._settings(Ports(self.ports.node, mqtt, http), 0))
+        self._homes[SECOND], self._https[SECOND] = home.path, http
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """Names of the gateways' daemons."""
+        return tuple(self._https)
+
+    def gateway_address(self, noun: str) -> bytes:
+        """The account of a gateway."""
+        key = load_key(GatewayPaths(self._homes[noun]).key)
+        return address_of_key(key.suite, key.public)
 
     def __enter__(self) -> Site:
         return self
@@ -239,7 +293,10 @@ class Site:
 
     @property
     def http(self) -> str:
-        return f"http://127.0.0.1:{self.ports.http}"
+        return self.http_of("gateway")
+
+    def http_of(self, noun: str) -> str:
+        return f"http://127.0.0.1:{self._https[noun]}"
 
     @property
     def mqtt(self) -> tuple[str, int]:
@@ -248,11 +305,14 @@ class Site:
     def daemon(self, noun: str) -> Daemon:
         return self._daemons[noun]
 
+    def launched(self, noun: str) -> bool:
+        return noun in self._daemons
+
     def launch(self, noun: str, *, fault: str = "", environment: Mapping[str, str] | None = None) -> Daemon:
         """Start a daemon and do not wait for it."""
         more = {VARIABLE: fault} if fault else {}
         log = self._logs / f"{noun}.log"
-        daemon = Daemon(noun, self.path, log, {**self.environment, **(environment or {}), **more})
+        daemon = Daemon(noun, self._homes[noun], log, {**self.environment, **(environment or {}), **more})
         self._daemons[noun] = daemon
         return daemon
 
@@ -290,38 +350,52 @@ class Site:
 
     def enrol(self, fleet: Fleet) -> None:
         """Gateway account, devices and streams on the chain; a token for each device."""
-        gateway_key = load_key(GatewayPaths(self.path).key)
-        gateway = address_of_key(gateway_key.suite, gateway_key.public)
         signer = load_signer(self.home.admin_key_file)
 
         async def enrol() -> None:
             async with await AsyncClient.connect(self.api, trust=self.home.trust_file, signer=signer) as client:
-                await client.create_account(
-                    "gateway-1",
-                    AccountKind.GATEWAY,
-                    [Key(gateway_key.suite, gateway_key.public)],
-                    holder=Signer(gateway, (gateway_key,)),
-                )
-                await fleet.register(client, signer.address, gateway)
+                for number, noun in enumerate(self.gateways, 1):
+                    key, address = load_key(GatewayPaths(self._homes[noun]).key), self.gateway_address(noun)
+                    await client.create_account(
+                        f"gateway-{number}",
+                        AccountKind.GATEWAY,
+                        [Key(key.suite, key.public)],
+                        holder=Signer(address, (key,)),
+                    )
+                await fleet.register(client, signer.address, self.gateway_address("gateway"))
 
         asyncio.run(enrol())
-        store = TokenStore(GatewayPaths(self.path).tokens)
         for device in fleet.devices:
-            self.tokens[device.name] = store.add(device.name)
+            for noun in self.gateways:
+                self._tokens[noun, device.name] = TokenStore(GatewayPaths(self._homes[noun]).tokens).add(device.name)
+            self.tokens[device.name] = self._tokens["gateway", device.name]
 
-    def gateway_status(self) -> dict[str, Any]:
-        found = httpx2.get(f"{self.http}/v1/status", timeout=10).json()
+    def token(self, noun: str, device: str) -> str:
+        """A device's token at a gateway."""
+        return self._tokens[noun, device]
+
+    def written(self) -> list[Path]:
+        """What `add_gateway` and `enrol` wrote, in this process."""
+        second = self.path / SECOND
+        return [GatewayPaths(self.path).tokens, second, *second.rglob("*")]
+
+    def gateway_status(self, noun: str = "gateway") -> dict[str, Any]:
+        found = httpx2.get(f"{self.http_of(noun)}/v1/status", timeout=10).json()
         assert isinstance(found, dict)
         return found
 
-    def drain(self, timeout_s: float = 60) -> None:
-        """Wait until the gateway has anchored and proved all that it accepted."""
+    def drain(self, timeout_s: float = 180) -> None:
+        """Wait until the gateways have anchored and proved all that they accepted."""
 
-        def empty() -> bool:
-            status = self.gateway_status()
-            return status["pending"]["messages"] == 0 and status["batch"] is None and status["held_messages"] == 0
+        for noun in self.gateways:
+            wait_until(partial(self._drained, noun), timeout_s, partial(self._does_not_drain, noun))
 
-        wait_until(empty, timeout_s, lambda: f"the gateway does not drain: {self.gateway_status()}")
+    def _drained(self, noun: str) -> bool:
+        status = self.gateway_status(noun)
+        return status["pending"]["messages"] == 0 and status["batch"] is None and status["held_messages"] == 0
+
+    def _does_not_drain(self, noun: str) -> str:
+        return f"the {noun} does not drain: {self.gateway_status(noun)}"
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, otherwise: str | Callable[[], str]) -> None:

@@ -163,11 +163,13 @@ class FakeLedger:
         self.known_devices[name] = replace(device, keys=entries)
         self._emit("identity.keys", device.address, len(keys), len(device.keys))
 
-    def hand_over(self, path: str, gateway: bytes, *, anchored_there: int = 0) -> None:
-        """Give the stream to another gateway, which may anchor some messages of its own."""
+    def hand_over(self, path: str, gateway: bytes, *, anchored_there: int = 0, by_copy: bool = False) -> None:
+        """Give the stream to another gateway, which may anchor some messages of its own; `by_copy`: a copy of ours has."""
         view = self.known_streams[path]
         following = view.next_sequence + anchored_there
         self.known_streams[path] = StreamView(replace(view.definition, gateway=gateway), following)
+        if by_copy:
+            self.head = replace(self.head, next_number=self.head.next_number + 1, last_root=bytes(31) + b"\1")
         self._emit("streams.handed_over", view.definition.id, gateway, view.next_sequence)
 
     def pass_time(self, seconds: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -20,7 +21,7 @@ from paho.mqtt.properties import Properties
 
 from althing.testing.simulator import Identity, Journal, SimulatedDevice, SimulatedMessage
 
-__all__ = ["HttpPublisher", "MqttPublisher", "Publisher", "Way"]
+__all__ = ["HttpPublisher", "MovingPublisher", "MqttPublisher", "Publisher", "Way"]
 
 _IN_FLIGHT_MAX: Final = 10
 _RETRY_S: Final = 0.2
@@ -211,13 +212,9 @@ class HttpPublisher(Publisher):
                 self._pause()
 
     def _send(self, message: SimulatedMessage) -> None:
-        headers = {"content-type": message.content_type}
-        if message.key:
-            headers["idempotency-key"] = message.key
-        url = f"{self._url}/v1/messages/{message.device}/{message.stream}"
         while True:
             try:
-                answer = self._http.post(url, content=message.body, headers=headers)
+                answer = self._post(self._url, message)
             except httpx2.TransportError:
                 time.sleep(_RETRY_S)
                 continue
@@ -229,3 +226,59 @@ class HttpPublisher(Publisher):
             else:
                 self._journal.refused(message, answer.text)
             return
+
+    def _post(self, url: str, message: SimulatedMessage, **headers: str) -> httpx2.Response:
+        headers["content-type"] = message.content_type
+        if message.key:
+            headers["idempotency-key"] = message.key
+        return self._http.post(
+            f"{url}/v1/messages/{message.device}/{message.stream}", content=message.body, headers=headers
+        )
+
+
+class MovingPublisher(HttpPublisher):
+    """For streams that are handed over: goes to the other gateway when one says that it does not write the stream.
+
+    Not after a try without an answer: that gateway may have taken the message and alone can tell that it is the same
+    again, so the publisher asks there until it knows.
+    """
+
+    def __init__(
+        self,
+        device: SimulatedDevice,
+        way: Way,
+        journal: Journal,
+        *,
+        pause_s: float,
+        seed: str,
+        gateways: Mapping[str, str],
+    ) -> None:
+        """`gateways` is a token for each gateway's address."""
+        self._gateways = dict(gateways)
+        self._at = next(iter(self._gateways))
+        super().__init__(device, way, journal, pause_s=pause_s, seed=seed, url=self._at, token="")
+        self.moves = 0
+
+    def _send(self, message: SimulatedMessage) -> None:
+        doubtful = False
+        while True:
+            try:
+                answer = self._post(self._at, message, authorization=f"Bearer {self._gateways[self._at]}")
+            except httpx2.ConnectError:
+                time.sleep(_RETRY_S)
+                continue
+            except httpx2.TransportError:
+                doubtful = True
+                time.sleep(_RETRY_S)
+                continue
+            if answer.status_code == 200:
+                self._journal.acknowledged(message)
+                return
+            if answer.status_code != 503:
+                if "stream.other_gateway" not in answer.text:
+                    self._journal.refused(message, answer.text)
+                    return
+                if not doubtful:
+                    self._at = next(url for url in self._gateways if url != self._at)
+                    self.moves += 1
+            time.sleep(_RETRY_S)

@@ -284,7 +284,7 @@ def test_a_handed_over_streams_messages_are_held_and_come_back(tmp_path: Path) -
     asyncio.run(test())
 
 
-def test_foreign_messages_under_our_sequences_wait_for_an_operator(tmp_path: Path) -> None:
+def test_what_a_copy_of_this_gateway_anchored_under_our_sequences_waits_for_an_operator(tmp_path: Path) -> None:
     async def test() -> None:
         ledger = ledger_with("d/a", "d/b")
         async with running(tmp_path, ledger) as rig:
@@ -292,7 +292,7 @@ def test_foreign_messages_under_our_sequences_wait_for_an_operator(tmp_path: Pat
             await rig.send("d", "a", b"ours")
             await rig.anchoring.drain(0.05)
             ledger.away = False
-            ledger.hand_over("d/a", ledger.gateway, anchored_there=1)
+            ledger.hand_over("d/a", ledger.gateway, anchored_there=1, by_copy=True)
             async with asyncio.timeout(5):
                 while not rig.anchoring.alarm:
                     await asyncio.sleep(0.01)
@@ -311,6 +311,31 @@ def test_foreign_messages_under_our_sequences_wait_for_an_operator(tmp_path: Pat
                     await asyncio.sleep(0.01)
             await rig.settled()
         assert [(leaf.sequence, leaf.body) for leaf in ledger.leaves("d/a")] == [(1, b"ours")]
+
+    asyncio.run(test())
+
+
+def test_what_another_gateway_anchored_meanwhile_lets_our_messages_follow_by_themselves(tmp_path: Path) -> None:
+    """The stream was lent and is back before the chain was asked: nobody else has anchored as this gateway."""
+
+    async def test() -> None:
+        ledger = ledger_with("d/a")
+        async with running(tmp_path, ledger) as rig:
+            assert await rig.send("d", "a", b"before") == Accepted(0)
+            await rig.settled()
+            ledger.away = True
+            await rig.send("d", "a", b"ours")
+            await rig.anchoring.drain(0.05)
+            ledger.away = False
+            ledger.hand_over("d/a", ledger.gateway, anchored_there=2)
+            async with asyncio.timeout(5):
+                while not rig.anchoring.alarm:
+                    await asyncio.sleep(0.01)
+                ledger.pass_time(500)
+                while len(ledger.leaves("d/a")) < 2:
+                    await asyncio.sleep(0.01)
+            await _until_back(rig)
+        assert [(leaf.sequence, leaf.body) for leaf in ledger.leaves("d/a")] == [(0, b"before"), (3, b"ours")]
 
     asyncio.run(test())
 
