@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes and one round: does everything run?")
     parser.add_argument("--folder", type=Path, help="where data is written: the disk that is measured (here)")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--minutes", type=float, default=3.0, help="length of the load for the memory figures")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the load for the memory figures")
     options = parser.parse_args()
     areas = {**AREAS, **NETWORK}
     unknown = [area for area in options.areas if area not in areas]

@@ -50,7 +50,15 @@ class Site:
         return int(self.status()["anchored"])
 
     def publish(
-        self, count: int, *, signed: bool, records: int = 0, level: int = 5, devices: int = DEVICES, rate: float = 0
+        self,
+        count: int,
+        *,
+        signed: bool,
+        records: int = 0,
+        level: int = 5,
+        devices: int = DEVICES,
+        rate: float = 0,
+        limit_s: float = 600,
     ) -> dict[str, float]:
         """Publish, wait until all is anchored; rates, and processor time of each process per message."""
         self.runs += 1
@@ -65,6 +73,7 @@ class Site:
                 "signed": signed,
                 "records": records,
                 "rate": rate,
+                "limit_s": limit_s,
                 "chain_id": genesis.chain_id,
                 "genesis_hash": genesis_hash(genesis).hex(),
             },

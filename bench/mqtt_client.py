@@ -1,4 +1,5 @@
-"""The publisher of `bench.messages`: QoS 1 over many connections, a fixed number in flight on each, all encoded beforehand.
+"""The publisher of `bench.messages`: QoS 1 over many connections, a fixed number in flight on each, all encoded beforehand;
+at a given rate, where the publisher has time, each when it is due: a long load need not be kept in memory.
 
 A connection publishes for its share of the devices, so it gives no name (the listener is open, on loopback).
 """
@@ -10,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
@@ -23,9 +25,13 @@ _T0 = 1_700_000_000
 class Publisher(asyncio.Protocol):
     """Keeps `in_flight` messages unacknowledged until its share is acknowledged."""
 
-    def __init__(self, name: str, level: int, in_flight: int, rate: float) -> None:
+    def __init__(
+        self, name: str, level: int, in_flight: int, rate: float, share: int, encode: Callable[[int], bytes]
+    ) -> None:
         loop = asyncio.get_running_loop()
-        self.packets: list[bytes] = []
+        self.share = share
+        self.encode = encode
+        self.packets = [] if rate else [encode(number) for number in range(share)]
         self.hello = connect_packet(name, level)
         self.in_flight = in_flight
         self.rate = rate  # messages a second; 0 is as fast as acknowledgements come
@@ -47,13 +53,16 @@ class Publisher(asyncio.Protocol):
         self.go_on()
 
     def go_on(self) -> None:
-        until = min(len(self.packets), self.acknowledged + self.in_flight)
+        until = min(self.share, self.acknowledged + self.in_flight)
         if self.rate:
             due = int((time.perf_counter() - self.began) * self.rate) + 1
             until = min(until, due)
-            asyncio.get_running_loop().call_later(1 / self.rate, self.go_on)
+            if self.sent < self.share:
+                asyncio.get_running_loop().call_later(1 / self.rate, self.go_on)
         if until > self.sent:
-            self.transport.write(b"".join(self.packets[self.sent : until]))
+            numbers = range(self.sent, until)
+            packets = map(self.encode, numbers) if self.rate else self.packets[self.sent : until]
+            self.transport.write(b"".join(packets))
             self.sent = until
 
     def data_received(self, data: bytes) -> None:
@@ -75,7 +84,7 @@ class Publisher(asyncio.Protocol):
         self.rest = data[pos:]
         if acknowledged:
             self.acknowledged += acknowledged
-            if self.acknowledged == len(self.packets):
+            if self.acknowledged == self.share:
                 self.finished.set_result(None)
             elif not self.rate:
                 self.go_on()
@@ -128,29 +137,31 @@ async def main(options: dict[str, Any]) -> dict[str, float]:
     publishers = []
     payload_bytes = 0
     rate = options.get("rate", 0) / connections
+    keys = [device_key(device) for device in range(devices)] if signed else []
     for index in range(connections):
-        publisher = Publisher(f"bench-{options['run']}-{index}", level, options["in_flight"], rate)
         own = range(index * devices // connections, (index + 1) * devices // connections)
-        for number in range(share):
+
+        def encode(number: int, own: range = own) -> bytes:
+            nonlocal payload_bytes
             device = own[number % len(own)]
             name = device_name(device, signed=signed)
             payload = body(options, options["first"] + number)
             payload_bytes += len(payload)
             if signed:
-                counter = options["first"] + number // len(own)
-                key = device_key(device)
                 payload = sign_message(
-                    key,
+                    keys[device],
                     bytes.fromhex(options["genesis_hash"]),
                     options["chain_id"],
                     f"{name}/data",
-                    counter,
+                    options["first"] + number // len(own),
                     payload,
                     content_type="application/senml+json" if options["records"] else "",
                 )
             identifier = (number % 60_000 + 1).to_bytes(2, "big")
-            publisher.packets.append(packet(0x32, text(f"althing/v1/{name}/data") + identifier + properties + payload))
-        publishers.append(publisher)
+            return packet(0x32, text(f"althing/v1/{name}/data") + identifier + properties + payload)
+
+        name = f"bench-{options['run']}-{index}"
+        publishers.append(Publisher(name, level, options["in_flight"], rate, share, encode))
     for publisher in publishers:
         await asyncio.get_running_loop().create_connection(lambda own=publisher: own, "127.0.0.1", options["port"])
     async with asyncio.timeout(30):
@@ -158,7 +169,7 @@ async def main(options: dict[str, Any]) -> dict[str, float]:
     cpu, began, wall = time.process_time(), time.perf_counter(), time.time()
     for publisher in publishers:
         publisher.begin()
-    async with asyncio.timeout(options.get("limit_s", 600)):
+    async with asyncio.timeout(options["limit_s"]):
         await asyncio.gather(*(publisher.finished for publisher in publishers))
     took = time.perf_counter() - began
     return {

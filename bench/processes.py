@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ class Child:
         """Processor seconds used so far, its children included."""
         return sum(_cpu_s(pid) for pid in self._family())
 
-    def memory(self) -> Memory:
-        """Resident memory of it and its children."""
-        return Memory.of(self._family())
+    def memory(self) -> list[Memory]:
+        """Of it and of each of its children, as they were started."""
+        return [found for found in map(Memory.of, self._family()) if found is not None]
 
     def memory_by_name(self, name: str) -> tuple[Memory, Memory]:
         """Of its processes: those that are not the program `name`, and those that are."""
@@ -71,7 +72,7 @@ class Child:
             except OSError:
                 continue
             (named if found == name else own).append(pid)
-        return Memory.of(own), Memory.of(named)
+        return Memory.together("own", own), Memory.together(name, named)
 
     def _family(self) -> list[int]:
         found = [self.pid]
@@ -93,25 +94,64 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """Resident bytes: `own` (anonymous) and `mapped` (pages of files, such as LMDB's, that the system may drop)."""
+    """Bytes of one process, as /proc/<pid>/smaps_rollup counts them (Linux, proc(5)).
 
-    def __init__(self, own: int, mapped: int) -> None:
-        self.own = own
-        self.mapped = mapped
+    `own` is anonymous memory, what the program allocated. The others also count mapped files, such as LMDB's, whose pages
+    the system drops when it needs room: `resident` all, `shared_out` (PSS) a share of those that several processes map,
+    `unique` (USS) those of this process alone.
+    """
+
+    role: str
+    own: int
+    resident: int
+    shared_out: int
+    unique: int
 
     @classmethod
-    def of(cls, pids: Sequence[int]) -> Memory:
-        own = mapped = 0
-        for pid in pids:
-            try:
-                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-            except OSError:
-                continue
-            values = {line.split(":")[0]: line.split(":")[1] for line in lines if line.startswith("Rss")}
-            own += int(values["RssAnon"].split()[0]) * 1024
-            mapped += int(values["RssFile"].split()[0]) * 1024
-        return cls(own, mapped)
+    def together(cls, role: str, pids: Iterable[int]) -> Memory:
+        """The sum over several processes."""
+        found = [one for one in map(cls.of, pids) if one is not None]
+        return cls(
+            role,
+            sum(one.own for one in found),
+            sum(one.resident for one in found),
+            sum(one.shared_out for one in found),
+            sum(one.unique for one in found),
+        )
+
+    @property
+    def mapped(self) -> int:
+        """Resident pages of files."""
+        return self.resident - self.own
+
+    @classmethod
+    def of(cls, pid: int) -> Memory | None:
+        """None when the process is gone."""
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return None
+        values = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+        return cls(
+            _role(command),
+            values["Anonymous"],
+            values["Rss"],
+            values["Pss"],
+            values["Private_Clean"] + values["Private_Dirty"],
+        )
+
+
+def _role(command: list[bytes]) -> str:
+    """What a process of a daemon's family is for."""
+    text = b" ".join(command)
+    if b"resource_tracker" in text:
+        return "resource tracker"
+    if b"multiprocessing" in text or b"signatureworker" in text:
+        return "signature checks"
+    return "main"
 
 
 @contextmanager

@@ -29,6 +29,8 @@ class SegmentWriter:
         self.catalogue.refresh()
         self.lock = threading.Lock()  # a write and a compaction never overlap
         self._latest: dict[int, tuple[int, int | None]] = {}
+        # Arrow's own allocators keep what each thread has freed, and never give it back in a process that writes for months.
+        pa.set_memory_pool(pa.system_memory_pool())
 
     def write(self, batch: Sealed) -> SegmentName:
         """Store an anchored batch; the same batch again is a success that changes nothing.
