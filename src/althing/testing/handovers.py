@@ -14,7 +14,6 @@ from random import Random
 from typing import Final
 
 import httpx2
-import structlog
 
 from althing.client import Client
 from althing.protocol.errors import AlthingError
@@ -22,8 +21,6 @@ from althing.protocol.messages.streams import HandOver
 from althing.testing.faults import SECOND, Site
 
 __all__ = ["HandOvers"]
-
-_log = structlog.get_logger("althing.testing.handovers")
 
 _TICK_S: Final = 0.2
 _GUESSES: Final = 30
@@ -147,6 +144,6 @@ class HandOvers:
         try:
             with self._site.client() as client:
                 return bool(action(client))
-        except AlthingError as error:
-            _log.debug("not done", code=error.code, reason=error.message)
+        except AlthingError:
+            time.sleep(_TICK_S)
             return False
