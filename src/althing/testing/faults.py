@@ -54,7 +54,15 @@ READY_S: Final = 300.0  # a start takes about a second of processor time, which 
 _LOG_TAIL: Final = 3000
 
 FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "node": ("solo.block_executed", "solo.block_stored", "solo.block_committed", "solo.replayed"),
+    "node": (
+        "solo.block_executed",
+        "solo.block_stored",
+        "solo.block_committed",
+        "solo.replayed",
+        "node.executed",
+        "node.commit",
+        "node.committed",
+    ),
     "gateway": (
         "spool.open_segment",
         "spool.write",
