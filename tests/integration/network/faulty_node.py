@@ -1,4 +1,4 @@
-"""`althing` with a fault built in, for tests: FAULT names it. Everything else is the program as it is.
+"""`althing` with faults built in, for tests: FAULT names them, with commas. Everything else is the program as it is.
 
 garbage  proposes what no block may hold, and votes for it
 lies     answers reads of state with other values than the state has
@@ -11,9 +11,9 @@ import os
 import sys
 import time
 
-FAULT = os.environ["FAULT"]
+FAULTS = os.environ["FAULT"].split(",")
 
-if FAULT == "clock":
+if "clock" in FAULTS:
     OFF_S = float(os.environ["ALTHING_CLOCK_S"])
     true_time, true_time_ns = time.time, time.time_ns
     # Before anything else is loaded: some of it keeps these functions.
@@ -27,7 +27,7 @@ from althing.consensus.abci import PrepareProposalResponse, ProcessProposalRespo
 from althing.ledger.query import LedgerView
 from althing.node.application import LedgerApplication
 
-if FAULT == "garbage":
+if "garbage" in FAULTS:
     honest = LedgerApplication.prepare_proposal
     kinds = [
         lambda good: (b"\x00garbage",),
@@ -47,7 +47,7 @@ if FAULT == "garbage":
     LedgerApplication.prepare_proposal = prepare
     LedgerApplication.process_proposal = lambda self, request: ProcessProposalResponse(True)
 
-if FAULT == "lies":
+if "lies" in FAULTS:
     true = LedgerView.prove
 
     def prove(self, key):
