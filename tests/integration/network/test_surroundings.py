@@ -92,17 +92,22 @@ def test_clocks_apart(tmp_path, test_engine, off_s):
         with net.workload(seed=SEED) as load:
             load.until(60)
             net.agree()
-            votes = []
             with net.client(0) as client:
-                for height in range(2, net.height(0)):
-                    commit = client.get(f"blocks/{height}")["commit"]
-                    times = {one["address"]: one["time"] for one in commit["signatures"] if one["flag"] == "commit"}
-                    votes.append(times)
+                blocks = [client.get(f"blocks/{height}") for height in range(2, net.height(0))]
         own = _address(net, 3)
-        apart = [_seconds(times[own], min(t for a, t in times.items() if a != own)) for times in votes if own in times]
+        apart = []
+        for block in blocks:
+            times = {one["address"]: one["time"] for one in block["commit"]["signatures"] if one["flag"] == "commit"}
+            if own in times and off_s > 0:
+                apart.append(_seconds(times[own], min(t for a, t in times.items() if a != own)))
+            elif own in times:
+                apart.append(_seconds(times[own], block["time"]))
         assert apart, "the node with the wrong clock never voted in time"
-        print("votes apart by", sorted(apart)[len(apart) // 2], "s;", net.audit(load.record), load.record.refusals)
-        assert abs(sorted(apart)[len(apart) // 2] - off_s) < 5, "its engine's clock was not off"
+        median = sorted(apart)[len(apart) // 2]
+        print("votes apart by", median, "s;", net.audit(load.record), load.record.refusals)
+        # Fast: its votes say so. Slow: CometBFT lets no vote be older than a millisecond after its block.
+        expected = off_s if off_s > 0 else 0.001
+        assert abs(median - expected) < (5 if off_s > 0 else 0.0001), "its engine's clock was not off"
 
 
 def _address(net, number):
