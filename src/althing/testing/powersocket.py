@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from althing.testing.powercut import PowerCut
@@ -24,7 +25,8 @@ class SyncListener:
         self._folder = folder.resolve()
         self._disk = disk
         self.heard = 0
-        self.failure: Exception | None = None
+        self.failure: OSError | None = None  # of recording: the disk's picture is not to be trusted then
+        self.recording = threading.Lock()  # to be held while the power is cut
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(address))
         self._socket.listen(16)
@@ -43,11 +45,8 @@ class SyncListener:
                 connection, _ = self._socket.accept()
             except OSError:
                 return  # closed
-            with connection:
-                try:
-                    self._hear(connection)
-                except OSError as error:
-                    self.failure = error
+            with connection, suppress(ConnectionError):  # the program was killed while it told
+                self._hear(connection)
 
     def _hear(self, connection: socket.socket) -> None:
         data = b""
@@ -56,9 +55,16 @@ class SyncListener:
         path = Path(data.decode())
         path = path if path.is_absolute() else self._folder / path
         if path.resolve().is_relative_to(self._folder):
+            with self.recording:
+                self._record(path)
+            self.heard += 1
+        connection.sendall(b".")
+
+    def _record(self, path: Path) -> None:
+        try:
             if path.is_file():
                 self._disk.record(path)
             for folder in (self._folder, *(one for one in self._folder.rglob("*") if one.is_dir())):
                 self._disk.record_folder(folder)
-            self.heard += 1
-        connection.sendall(b".")
+        except OSError as error:
+            self.failure = error
