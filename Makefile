@@ -2,7 +2,7 @@
 # second time. What set-up does, and how it knows that there is nothing to do, stands in scripts/setup.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-engine demo demo-network bench bench-quick bench-network check lint format types imports page test test-long lock clean
+.PHONY: help setup setup-engine demo demo-network bench bench-quick bench-network wheels check lint format types imports page test test-long lock clean
 
 BIN := .venv/bin
 LINTED := src tests scripts $(wildcard bench examples)
@@ -31,6 +31,10 @@ demo-network: ## the same on CometBFT, with four validators of four organisation
 	@sh scripts/setup.sh --quiet
 	@$(BIN)/python scripts/setup_engine.py --quiet
 	@$(BIN)/althing demo --engine cometbft --validators 4 --home "$${ALTHING_HOME:-$$HOME/.althing-network}"
+
+wheels: ## the wheels of a release, with what they need locked, in dist/: install them on another machine
+	@sh scripts/setup.sh --quiet
+	@$(BIN)/python scripts/make_wheels.py
 
 test: ## every test but the long-running ones (PYTEST_ARGS='-k proof' narrows it)
 	@sh scripts/setup.sh --quiet
@@ -85,6 +89,7 @@ lock: ## the lock files, after a change in pyproject.toml (UPGRADE=1: take newer
 	@$(BIN)/python -m pip install -q --require-hashes --only-binary :all: -r requirements/lock.txt
 	$(UV) pyproject.toml --all-extras -o requirements/runtime.txt
 	$(UV) pyproject.toml --all-extras --group dev -o requirements/dev.txt
+	$(UV) pyproject.toml --extra cometbft -c requirements/runtime.txt -o requirements/deploy.txt
 	$(UV) requirements/build.in -o requirements/build.txt
 	$(UV) requirements/vectors.in -o requirements/vectors.txt
 	$(UV) requirements/node.in -o requirements/node.txt

@@ -1,8 +1,8 @@
-"""Builds the distributed engine, CometBFT, once: the version engine/go.mod pins, into .venv/engine/. Standard library only.
+"""Builds the distributed engine, CometBFT, and its remote signer once, into .venv/engine/. Standard library only.
 
 1. A Go tool: the one found, if it is what engine/go.mod asks for or newer, else the one of a locked wheel.
-2. `go build` of CometBFT's own command, unchanged, without C, without paths of this machine in it.
-3. The binary must say the pinned version.
+2. `go build` of CometBFT's own command, unchanged, and of the signer, without C, without paths of this machine in them.
+3. The binary must say the version that engine/go.mod pins.
 
 A stamp makes a second run do nothing. Where it cannot be built this says why and what to do; everything else of the
 checkout works without it, on the embedded engine. The first build takes a network (Go's module proxy) and some minutes.
@@ -26,7 +26,8 @@ SOURCE = setup.ROOT / "engine"
 TARGET = setup.VENV / "engine"
 BINARY = TARGET / "cometbft"
 GO = setup.VENV / "go"
-PACKAGE = "github.com/cometbft/cometbft/cmd/cometbft"
+# CometBFT's own command, unchanged, and the remote signer of engine/signer, on CometBFT's own library.
+PROGRAMS = {"cometbft": "github.com/cometbft/cometbft/cmd/cometbft", "althing-signer": "./signer"}
 FLAGS = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid="]
 
 ELSEWHERE = "/usr/local/go/bin"  # where Go's own archive unpacks to, often without the PATH knowing
@@ -54,31 +55,34 @@ def main() -> int:
 
 def build() -> None:
     """Steps 1 to 3, unless the stamp says that they were done for these sources."""
-    sources = [(SOURCE / name).read_bytes() for name in ("go.mod", "go.sum")]
-    with setup._step("engine", setup._hash(*sources, *FLAGS), present=BINARY) as stale:
+    sources = [(SOURCE / name).read_bytes() for name in ("go.mod", "go.sum", "signer/main.go")]
+    programs = [TARGET / name for name in PROGRAMS]
+    absent = next((path for path in programs if not path.exists()), None)
+    with setup._step("engine", setup._hash(*sources, *FLAGS), present=absent) as stale:
         if not stale:
             return
         go = find_go()
         setup._say(f"Building CometBFT {pinned_version()} (the first time takes some minutes)")
         TARGET.mkdir(parents=True, exist_ok=True)
-        fresh = BINARY.with_name("cometbft.new")
-        done = subprocess.run(
-            [go, "build", *FLAGS, "-o", str(fresh), PACKAGE],
-            cwd=SOURCE,
-            env=go_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise setup.SetupError(
-                f"`go build` failed with exit code {done.returncode}; its words stand above. "
-                "The first build needs Go's module proxy (GOPROXY) and about 2 GB of free disk"
+        for name, package in PROGRAMS.items():
+            done = subprocess.run(
+                [go, "build", *FLAGS, "-o", str(TARGET / f"{name}.new"), package],
+                cwd=SOURCE,
+                env=go_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                check=False,
             )
-        said = setup._output([str(fresh), "version"], dict(os.environ))
+            if done.returncode != 0:
+                raise setup.SetupError(
+                    f"`go build` failed with exit code {done.returncode}; its words stand above. "
+                    "The first build needs Go's module proxy (GOPROXY) and about 2 GB of free disk"
+                )
+        said = setup._output([str(TARGET / "cometbft.new"), "version"], dict(os.environ))
         if said != pinned_version():
             raise setup.SetupError(f"the binary says version {said!r}, not {pinned_version()!r}")
-        fresh.replace(BINARY)
+        for path in programs:
+            path.with_name(f"{path.name}.new").replace(path)
 
 
 def pinned_version() -> str:

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 __all__ = ["TOOLS", "find", "go_version", "other_pythons"]
@@ -121,12 +122,27 @@ def _engine() -> str | None:
     return binary if os.access(binary, os.X_OK) else None
 
 
+@functools.cache
+def _index() -> str | None:
+    """pip, where it reaches an index of packages: asked for a small one that is needed anyway, past its cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        ask = ["download", "-q", "--no-deps", "--no-cache-dir", "--retries", "0", "--timeout", "15", "-d", folder]
+        command = [sys.executable, "-m", "pip", *ask, "mdurl"]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+    return f"{sys.executable} -m pip" if done.returncode == 0 else None
+
+
 TOOLS = {
     "chromium": _chromium,
     "engine": _engine,
+    "index": _index,
     "mosquitto": _mosquitto,
     "python": _python,
     "go": lambda: _which("go"),
+    "systemd": lambda: _which("systemd-analyze"),
     "cc": lambda: _which("cc", "gcc", "clang"),
     "netns": _netns,
 }

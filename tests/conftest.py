@@ -42,7 +42,9 @@ _MISSING = {
     "mosquitto": "Mosquitto is missing (sudo apt install mosquitto mosquitto-clients)",
     "python": "no second Python >= 3.11 with venv was found on the PATH, in pyenv or uv",
     "engine": "the distributed engine is not built (make setup-engine, or ALTHING_ENGINE=/path/to/cometbft)",
+    "index": "pip reaches no index of packages (it needs a network)",
     "go": "a Go toolchain is missing",
+    "systemd": "systemd-analyze is missing (sudo apt install systemd)",
     "cc": "a C compiler is missing (sudo apt install gcc)",
     "netns": "network namespaces need root and iproute2",
 }

@@ -13,6 +13,8 @@ export default defineConfig({
     // Everything is its own file: an inlined asset would need `data:` in the content security policy.
     assetsInlineLimit: 0,
     reportCompressedSize: false,
+    // Of every package in the page: it is handed on in a wheel.
+    license: { fileName: "licences.md" },
   },
   server: { host: "127.0.0.1", proxy: { "/v1": api } },
   test: { include: ["tests/**/*.test.ts"], environment: "node" },

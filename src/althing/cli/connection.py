@@ -12,7 +12,7 @@ import typer
 from althing.service.listener import read_token
 from althing.service.outgoing import client_tls
 
-__all__ = ["CaOption", "TokenFileOption", "reached_by", "shown_token", "trusted_certificates"]
+__all__ = ["CaOption", "TokenFileOption", "named_certificates", "reached_by", "shown_token", "trusted_certificates"]
 
 CaOption = Annotated[
     Path | None,
@@ -42,6 +42,11 @@ def reached_by(ca: Path | None, token_file: Path | None) -> None:
     """What this run of the program was told."""
     _CA.set(ca)
     _TOKEN_FILE.set(token_file)
+
+
+def named_certificates() -> Path | None:
+    """The file of --ca, for a program that is given a file."""
+    return _CA.get()
 
 
 def trusted_certificates() -> ssl.SSLContext | bool:

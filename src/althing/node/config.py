@@ -71,7 +71,9 @@ class CometConfig:
     p2p_listen: str = "tcp://127.0.0.1:0"  # where peers connect; port 0 (any) only where nobody dials this node
     external_address: str = ""  # host:port that peers dial, where it is not the one listened on
     peers: tuple[str, ...] = ()  # <node id>@host:port of nodes to stay connected with
+    signer_listen: str = ""  # unix:///path or tcp://127.0.0.1:port of a remote signer; default: the home's key signs
     state_sync: tuple[str, ...] = ()  # addresses of two nodes or more whose headers a joining node compares
+    state_sync_ca: Path | None = None  # certificates (PEM) to trust in https:// ones, instead of the system's
     name: str = ""  # what peers are told; default: the node's name in the genesis, else its account
     announce_validator: bool = True  # tell peers which validator key this node holds, so that it can be drawn
     idle_block_s: int = 30
@@ -131,5 +133,9 @@ def read_config(home: Path, environ: Mapping[str, str] | None = None) -> NodeCon
     files = {
         name: home / path for name in ("certificate", "key", "token_file") if (path := getattr(api, name)) is not None
     }
-    programs = {name: home / path for name in ("binary", "trace_file") if (path := getattr(cometbft, name)) is not None}
+    programs = {
+        name: home / path
+        for name in ("binary", "state_sync_ca", "trace_file")
+        if (path := getattr(cometbft, name)) is not None
+    }
     return replace(config, api=replace(api, **files), cometbft=replace(cometbft, **programs))

@@ -235,9 +235,10 @@ def _engine_settings(config: NodeConfig, home: Home) -> Mapping[str, Any] | None
             "p2p_listen": own.p2p_listen,
             "external_address": own.external_address,
             "persistent_peers": own.peers,
+            "signer_listen": own.signer_listen,
             "idle_block_s": own.idle_block_s,
             "trace_file": own.trace_file,
-            "state_sync": _state_sync(own.state_sync, home),
+            "state_sync": _state_sync(own.state_sync, own.state_sync_ca, home),
         }
     return None
 
@@ -250,12 +251,12 @@ def _node_name(home: Home) -> str:
     return named[0] if named else format_address(address)
 
 
-def _state_sync(servers: tuple[str, ...], home: Home) -> StateSync | None:
+def _state_sync(servers: tuple[str, ...], ca: Path | None, home: Home) -> StateSync | None:
     """From the header of the home's trust file on."""
     if not servers:
         return None
     trust = home.trust()
-    return StateSync(servers, trust.height, trust.header_hash)
+    return StateSync(servers, trust.height, trust.header_hash, ca)
 
 
 def _security(config: ApiConfig) -> tuple[Any, str | None]:

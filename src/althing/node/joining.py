@@ -21,6 +21,7 @@ from althing.service.durable import make_folders, write_file
 __all__ = ["Joined", "join_home"]
 
 _GENESIS_BYTES_MAX = 16 * 1024 * 1024
+_CA_FILE = "state_sync_ca.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,11 @@ def join_home(
     trust: bytes | None,
     carried: bytes | None = None,
     state_sync: Sequence[str] = (),
+    ca: bytes | None = None,
     p2p_listen: str = "tcp://127.0.0.1:0",
     external_address: str = "",
 ) -> Joined:
-    """Make the home. Nothing is overwritten; what an interrupted run has made is used again.
+    """Make the home. Nothing is overwritten; what an interrupted run has made is used again. `ca` is PEM, for `state_sync`.
 
     HomeError `home.exists`, `home.genesis`, `home.peers`, `home.no_trust`, `home.foreign_trust`.
     """
@@ -72,7 +74,11 @@ def join_home(
         write_file(home.trust_file, trust)
     if carried is not None:
         write_file(home.carried_file, carried)
-    write_file(path / "config.toml", _settings(peers, state_sync, p2p_listen, external_address).encode())
+    if ca is not None:
+        write_file(path / _CA_FILE, ca)
+    settings = _settings(peers, state_sync, p2p_listen, external_address, ca is not None)
+    write_file(path / "config.toml", settings.encode())
+    (path / "config.toml").chmod(0o600)  # addresses of state sync may carry tokens
     # Last: a home that was not finished has no genesis.
     write_file(home.genesis_file, record.to_bytes())
     address = format_address(address_of_key(node.suite, node.public))
@@ -109,7 +115,7 @@ def _is_peer(text: str) -> bool:
     return len(name) == 40 and all(c in "0123456789abcdef" for c in name) and bool(host) and port.isdecimal()
 
 
-def _settings(peers: Sequence[str], state_sync: Sequence[str], p2p_listen: str, external_address: str) -> str:
+def _settings(peers: Sequence[str], state_sync: Sequence[str], p2p_listen: str, external_address: str, ca: bool) -> str:
     lines = [
         "# A node that joined. To be reached by others: p2p_listen and external_address; TLS for the API.",
         "[node]",
@@ -123,4 +129,6 @@ def _settings(peers: Sequence[str], state_sync: Sequence[str], p2p_listen: str, 
     lines.append("peers = [" + ", ".join(json.dumps(peer) for peer in peers) + "]")
     if state_sync:
         lines.append("state_sync = [" + ", ".join(json.dumps(server) for server in state_sync) + "]")
+    if ca:
+        lines.append(f"state_sync_ca = {json.dumps(_CA_FILE)}")
     return "\n".join(lines) + "\n"

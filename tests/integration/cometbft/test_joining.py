@@ -1,9 +1,12 @@
-"""A node joins a running chain late, by block sync and by state sync, and goes on with it."""
+"""A node joins a running chain late, by block sync and by state sync over TLS, and goes on with it."""
 
 from __future__ import annotations
 
 import asyncio
+import datetime
+import ipaddress
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +14,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 from althing.cli.demo.network import NetworkRun
@@ -26,6 +33,32 @@ from althing.protocol.signatures import PrivateKey, Suite
 pytestmark = [pytest.mark.needs_engine, pytest.mark.timeout(400)]
 
 WAIT_S = 90
+
+
+def certify(folder: Path, made: Network) -> None:
+    """`folder/ca.pem`, and for every node a certificate under it, a token, and the settings."""
+    authority, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of the chain's nodes")])
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+
+    def signed(subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType) -> bytes:
+        builder = x509.CertificateBuilder(name, subject, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - datetime.timedelta(days=1))
+        builder = builder.not_valid_after(now + datetime.timedelta(days=1))
+        return builder.add_extension(extension, critical=False).sign(authority, hashes.SHA256()).public_bytes(pem)
+
+    (folder / "ca.pem").write_bytes(signed(name, authority, x509.BasicConstraints(True, None)))
+    for number, node in enumerate(made.nodes):
+        home, key = made.home(node).path, ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(node.host))])
+        own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node.name)])
+        (home / "tls.pem").write_bytes(signed(own, key, names))
+        (home / "tls.key").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+        (home / "node.token").write_text(f"{number}" * 64)
+        (home / "node.token").chmod(0o600)
+        settings = (home / "config.toml").read_text()
+        security = 'certificate = "tls.pem"\nkey = "tls.key"\ntoken_file = "node.token"\n'
+        (home / "config.toml").write_text(settings.replace("[node.api]\n", f"[node.api]\n{security}"))
 
 
 @contextmanager
@@ -47,7 +80,7 @@ def running(home: Home) -> Iterator[NodeProcess]:
 
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Network, NetworkRun]]:
-    """Two validators on addresses of this test's own."""
+    """Two validators on addresses of this test's own, whose APIs need TLS under the authority below, and a token."""
     monkeypatch.setenv("ALTHING_NODE_COMETBFT_IDLE_BLOCK_S", "1")
     monkeypatch.setenv("ALTHING_NODE_SNAPSHOTS_EVERY_BLOCKS", "5")
     folder = tmp_path / "net"
@@ -55,6 +88,7 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[N
     for path in (folder / "network.json", *(made.home(node).path / "config.toml" for node in made.nodes)):
         path.write_text(path.read_text().replace("127.0.1.", "127.0.61."))
     made = load_network(folder)
+    certify(folder, made)
     run = NetworkRun(made, lambda _: None)
     try:
         run.start()
@@ -83,13 +117,13 @@ def joined(tmp_path: Path, name: str, made: Network, *options: str) -> Home:
     home = tmp_path / name
     genesis = made.home(made.nodes[0]).genesis_file
     peers = [part for node in made.nodes for part in ("--peer", node.peer)]
-    result = CliRunner().invoke(
-        app, ["node", "join", "--genesis", str(genesis), *peers, *options, "--home", str(home), "--json"]
-    )
+    start = ["--ca", str(made.folder / "ca.pem"), "node", "join", "--genesis", str(genesis)]
+    result = CliRunner().invoke(app, [*start, *peers, *options, "--home", str(home), "--json"])
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["chain_id"] == "join"
     assert len(document["peer_id"]) == 40
+    assert (home / "config.toml").stat().st_mode & 0o077 == 0, "it may hold tokens"
     text = (home / "config.toml").read_text()
     (home / "config.toml").write_text(text + "[node.api]\nport = 0\n")
     return Home(home)
@@ -99,7 +133,9 @@ def test_late_nodes_reach_the_same_state_and_go_on(network: tuple[Network, Netwo
     made, run = network
     first = made.nodes[0]
     founder = made.home(first)
-    client = Client(run.apis[first.name], trust=founder.trust_file, signer=load_signer(founder.admin_key_file))
+    tls = ssl.create_default_context(cafile=str(made.folder / "ca.pem"))
+    signer = load_signer(founder.admin_key_file)
+    client = Client(run.apis[first.name], trust=founder.trust_file, signer=signer, token="0" * 64, verify=tls)
     with ExitStack() as stack:
         stack.callback(client.close)
         for number in range(12):
@@ -112,7 +148,11 @@ def test_late_nodes_reach_the_same_state_and_go_on(network: tuple[Network, Netwo
         assert by_blocks.node.engine.block(2) is not None
 
         trust = ["--trust", str(founder.trust_file), "--state-sync"]
-        servers = [part for node in made.nodes for part in ("--rpc", run.apis[node.name])]
+        servers = []
+        for number, node in enumerate(made.nodes):
+            api = run.apis[node.name]
+            assert api.startswith("https://127.0.61.")
+            servers += ["--rpc", api.replace("https://", f"https://node:{f'{number}' * 64}@")]
         by_state = stack.enter_context(running(joined(tmp_path, "state", made, *trust, *servers)))
         reach(by_state, height)
         base = by_state.node.status().base_height

@@ -63,9 +63,11 @@ def _parse(arguments: list[str]) -> None:
             return
         if rest[0].startswith("-"):
             # Options of the program and of groups act while they are parsed (--install-completion does): only looked up.
-            known = {"--help", "-h"} | {option for parameter in command.params for option in parameter.opts}
-            assert set(rest) <= known, f"{path} has no option {' '.join(rest)}"
-            return
+            known = {option: parameter for parameter in command.params for option in parameter.opts}
+            assert rest[0] in {"--help", "-h"} | known.keys(), f"{path} has no option {rest[0]}"
+            takes_value = rest[0] in known and not known[rest[0]].is_flag
+            del rest[: 2 if takes_value else 1]
+            continue
         name = rest.pop(0)
         assert name in command.commands, f"there is no command {path} {name}"
         command, path = command.commands[name], f"{path} {name}"

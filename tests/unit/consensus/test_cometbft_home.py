@@ -20,6 +20,7 @@ from althing.consensus.cometbft.settings import PROFILES, CometSettings
 from althing.consensus.cometbft.sockets import SocketFolder
 from althing.consensus.engine import EngineError, Genesis
 from althing.protocol.block import ConsensusParams, Timestamp
+from althing.protocol.errors import AlthingError
 
 GENESIS = Genesis("home", Timestamp(1_700_000_000, 5), b'"00ff"', ConsensusParams(block_gas_max=7), initial_height=9)
 ABCI, RPC = SocketAddress(path=Path("/run/a.sock")), SocketAddress(host="127.0.0.1", port=7)
@@ -146,3 +147,36 @@ def test_a_header_store_that_is_not_there_or_damaged(tmp_path: Path) -> None:
     assert error.value.code == "engine.store"
     with pytest.raises(EngineError):
         HeaderStore(tmp_path / "absent", readonly=True)
+
+
+def test_with_a_remote_signer_no_key_is_here(tmp_path: Path) -> None:
+    home = prepare(tmp_path, signer_listen="tcp://127.0.0.1:26659", key_file=tmp_path / "key.json")
+    config = tomllib.loads((home.config_dir / "config.toml").read_text())
+    assert config["priv_validator_laddr"] == "tcp://127.0.0.1:26659"
+    assert not (tmp_path / "key.json").exists()
+    assert not home.sign_state_file.exists()
+    # Without the setting again the node may have signed, elsewhere, and does not know what.
+    (home.data_dir / "blockstore.db").mkdir()
+    with pytest.raises(EngineError) as error:
+        prepare(tmp_path)
+    assert error.value.code == "engine.key"
+    (tmp_path / "key.json").write_text("{}")
+    with pytest.raises(EngineError) as error:
+        prepare(tmp_path, signer_listen="tcp://127.0.0.1:26659", key_file=tmp_path / "key.json")
+    assert error.value.code == "engine.key"
+    assert "signer" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        ("tcp://0.0.0.0:26659", "listener.insecure_bind"),
+        ("tcp://127.0.0.1:0", "engine.settings"),
+        ("unix://signer.sock", "engine.settings"),
+        ("26659", "engine.settings"),
+    ],
+)
+def test_a_signer_connects_from_this_machine_only(tmp_path: Path, address: str, code: str) -> None:
+    with pytest.raises(AlthingError) as error:
+        prepare(tmp_path, signer_listen=address)
+    assert error.value.code == code

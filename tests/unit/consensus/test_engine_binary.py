@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,10 @@ def test_one_version_is_pinned_everywhere(root: Path) -> None:
     """The binary, the protobuf modules, the vectors' judge and the constant name the same CometBFT."""
     for module in (root / "engine", root / "tests" / "interop" / "cometbft"):
         assert f"github.com/cometbft/cometbft v{PINNED_VERSION}" in (module / "go.mod").read_text()
+    wheel = tomllib.loads((root / "engine" / "wheel" / "pyproject.toml").read_text())["project"]
+    assert wheel["version"].partition(".post")[0] == PINNED_VERSION
+    extra = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["cometbft"]
+    assert any(text.startswith(f"althing-engine>={PINNED_VERSION},") for text in extra)
     made = root / "src" / "althing" / "consensus" / "cometbft" / "proto" / "sources.json"
     assert json.loads(made.read_text())["cometbft"] == PINNED_VERSION
 

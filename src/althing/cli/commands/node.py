@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from althing.cli.connection import named_certificates
 from althing.cli.help import examples
 from althing.cli.options import (
     DEFAULT_HOME,
@@ -70,6 +71,8 @@ def init(
         "althing node join --genesis genesis.cbor --peer 5f0c…@10.0.0.1:26656 --home my-node",
         "althing node join --genesis genesis.cbor --peer 5f0c…@10.0.0.1:26656 --trust trust.json --state-sync"
         " --rpc https://a.example:8420 --rpc https://b.example:8420",
+        "althing --ca nodes.pem node join --genesis genesis.cbor --peer 5f0c…@10.0.0.1:26656 --trust trust.json --state-sync"
+        " --rpc https://node:$TOKEN@10.0.0.1:8420 --rpc https://node:$TOKEN@10.0.0.2:8420",
     ),
 )
 @guarded
@@ -97,6 +100,7 @@ def join(
     servers = rpc or []
     if state_sync != bool(servers) or len(servers) == 1:
         raise HomeError("home.state_sync", "state sync needs --state-sync and --rpc twice or more")
+    ca = named_certificates() if servers else None
     made = join_home(
         home,
         genesis=_read(genesis),
@@ -104,6 +108,7 @@ def join(
         trust=None if trust is None else _read(trust),
         carried=None if carried is None else _read(carried),
         state_sync=servers,
+        ca=None if ca is None else _read(ca),
         p2p_listen=p2p_listen,
         external_address=external_address,
     )

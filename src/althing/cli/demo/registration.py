@@ -44,7 +44,9 @@ def examples_folder() -> Path:
     for folder in (here.parents[2] / "apps" / "recorded" / "examples", here.parents[4] / "examples"):
         if any(folder.glob("*/example.toml")):
             return folder
-    raise AlthingError("demo.examples", "the recordings are not installed", hint="run from a clone of the repository")
+    raise AlthingError(
+        "demo.examples", "the recordings are not installed", hint="install a whole wheel, or run from a clone"
+    )
 
 
 def register(client: Client, home: Home, organisation: bytes) -> list[DemoDevice]:

@@ -14,7 +14,7 @@ from typing import Final
 from althing.consensus.engine import EngineError
 from althing.service.listener import ListenerError, bind_first, require_safe
 
-__all__ = ["SocketAddress", "parse_address"]
+__all__ = ["SocketAddress", "parse_address", "parse_signer_address"]
 
 _UNIX_BYTES_MAX: Final = 100  # sun_path has 104 bytes on some systems, with a zero at the end
 
@@ -54,6 +54,22 @@ class SocketAddress:
         """Take away the name of a Unix socket that nobody listens on any more."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def parse_signer_address(text: str) -> SocketAddress:
+    """Where a remote signer connects: an absolute Unix socket or a fixed loopback port, or EngineError `engine.settings`.
+
+    CometBFT takes whoever connects first for the signer, so nobody else may reach it; ListenerError `listener.insecure_bind`.
+    """
+    address = parse_address(text)
+    if address.path is not None:
+        if not address.path.is_absolute():
+            raise EngineError("engine.settings", f"signer_listen needs an absolute path, not {address.path}")
+        return address
+    require_safe(address.host, tls=False, authenticated=False)
+    if not address.port:
+        raise EngineError("engine.settings", "signer_listen needs a port of its own: the signer has to know it")
+    return address
 
 
 def parse_address(text: str) -> SocketAddress:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import structlog
 
 from althing.consensus.abci import Application, CheckTxResponse, FinalizeBlockResponse
-from althing.consensus.cometbft.address import SocketAddress, parse_address
+from althing.consensus.cometbft.address import SocketAddress, parse_address, parse_signer_address
 from althing.consensus.cometbft.binary import find_binary
 from althing.consensus.cometbft.driven import CheckOutcome, DrivenApplication
 from althing.consensus.cometbft.headers import HeaderStore
@@ -70,7 +70,9 @@ _COPY_S: Final = 0.5  # so many blocks share one durable write of their headers
 _BACK_OFF_S: Final = (0.1, 10.0)
 _IDLE_S: Final = 30.0
 _QUIET_STOP_S: Final = 5.0
-_LOCK_RETRIES: Final = 20  # an engine whose application died holds its directory a moment longer
+# An engine whose application died holds its directory a moment longer; a signer may be started after its node.
+_PATIENT: Final = frozenset({"engine.locked", "engine.signer"})
+_PATIENT_RETRIES: Final = 20
 
 
 class CometEngine(Followed):
@@ -91,6 +93,7 @@ class CometEngine(Followed):
         self._app_hash = b""
         self._params = genesis.consensus_params
         self._key: ValidatorKey | None = None
+        self._signer = b""  # the address of the validator that another program signs for
         self._lock: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sockets: SocketFolder | None = None
@@ -221,8 +224,13 @@ class CometEngine(Followed):
             if self._trace is not None:
                 self._trace.begin()
             rpc.remove()
+            if self._settings.signer_listen:
+                parse_signer_address(self._settings.signer_listen).remove()
             height = self._latest
             variables = {"CMT_INSTRUMENTATION_PROMETHEUS_LISTEN_ADDR": self._instruments.renew()}
+            syncing = self._settings.state_sync
+            if syncing is not None and syncing.ca is not None:
+                variables["SSL_CERT_FILE"] = str(syncing.ca)  # as Go reads it; nothing else of it opens TLS connections
             self._process = EngineProcess(binary, self._home.path, self._heard, variables)
             try:
                 await self._process.start()
@@ -238,7 +246,7 @@ class CometEngine(Followed):
             if self._latest > height:
                 failures, pause = 0, _BACK_OFF_S[0]
             failures += 1
-            patient = error.code == "engine.locked" and failures <= _LOCK_RETRIES
+            patient = error.code in _PATIENT and failures <= _PATIENT_RETRIES
             if (first and not came_up and not patient) or (failures > self._settings.restarts_max and not patient):
                 self._halt(error)
                 return
@@ -293,6 +301,7 @@ class CometEngine(Followed):
                         break
             await asyncio.sleep(_POLL_S)
         self._base = max(self._base, int(status["sync_info"]["earliest_block_height"] or 0))
+        self._signer = bytes.fromhex(status["validator_info"]["address"])
         with suppress(AlthingError):
             self._params = await asyncio.to_thread(self._reader.consensus_params, max(self._latest, 1))
         if self._phase is Phase.REPLAYING:
@@ -482,7 +491,7 @@ class CometEngine(Followed):
             app_hash=self._app_hash,
             pool_count=count,
             pool_bytes=size,
-            validator_address=b"" if self._key is None else self._key.address,
+            validator_address=self._signer if self._key is None else self._key.address,
             conditions=self._health.conditions(alone=self._alone()),
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from althing.consensus.abci import ValidatorUpdate
-from althing.consensus.cometbft.address import SocketAddress
+from althing.consensus.cometbft.address import SocketAddress, parse_signer_address
 from althing.consensus.cometbft.instrumentation import HOST, NAMESPACE
 from althing.consensus.cometbft.nodekey import node_id
 from althing.consensus.cometbft.paths import CometHome
@@ -33,23 +33,37 @@ _PUBLIC_TYPE: Final = "tendermint/PubKeyEd25519"
 
 def prepare_home(
     home: CometHome, genesis: Genesis, settings: CometSettings, abci: SocketAddress, rpc: SocketAddress
-) -> ValidatorKey:
-    """Write everything that `cometbft start` reads; the validator key it will sign with."""
-    key = load_or_create_key(settings.key_file or home.path / _KEY_FILE)
+) -> ValidatorKey | None:
+    """Write everything that `cometbft start` reads; the validator key it will sign with, None where another program signs."""
+    key_file = (settings.key_file or home.path / _KEY_FILE).absolute()
+    key = None
+    if settings.signer_listen:
+        _no_key_here(key_file)
+    else:
+        key = load_or_create_key(key_file)
+        _sign_state(home)
     node_id(home.node_key_file)
-    _sign_state(home)
-    validators = genesis.validators or (ValidatorUpdate(key.public, 10),)
+    validators = genesis.validators or (() if key is None else (ValidatorUpdate(key.public, 10),))
     document = _genesis_document(genesis, validators)
     write_file(home.config_dir / "genesis.json", json.dumps(document).encode())
-    key_file = (settings.key_file or home.path / _KEY_FILE).absolute()
-    text = _toml(_configuration(settings, genesis, abci, rpc, key_file, key.address))
+    text = _toml(_configuration(settings, genesis, abci, rpc, key_file, b"" if key is None else key.address))
     write_file(home.config_dir / "config.toml", text.encode())
     return key
 
 
 def moniker_of(settings: CometSettings, validator: bytes) -> str:
     """What peers are told: the node's name, and the address of the validator key it holds. Claims, proved by nothing."""
-    return f"{settings.moniker} {validator.hex()}" if settings.announce_validator else settings.moniker
+    return f"{settings.moniker} {validator.hex()}" if settings.announce_validator and validator else settings.moniker
+
+
+def _no_key_here(key_file: Path) -> None:
+    """A key in two places signs twice as soon as somebody takes the setting away."""
+    if key_file.exists():
+        raise EngineError(
+            "engine.key",
+            f"signer_listen is set, and the validator key is still here: {key_file}",
+            hint="move it to the signer with priv_validator_state.json, or remove the setting",
+        )
 
 
 def _sign_state(home: CometHome) -> None:
@@ -105,8 +119,7 @@ def _configuration(
         "log_level": settings.log_level,
         "log_format": "json",
         "genesis_file": "config/genesis.json",
-        "priv_validator_key_file": str(key_file),
-        "priv_validator_state_file": "data/priv_validator_state.json",
+        **_signing(settings, key_file),
         "node_key_file": "config/node_key.json",
         "abci": "socket",
         "rpc": {
@@ -161,6 +174,18 @@ def _configuration(
             "max_open_connections": 2,
             "namespace": NAMESPACE,
         },
+    }
+
+
+def _signing(settings: CometSettings, key_file: Path) -> dict[str, str]:
+    if settings.signer_listen:
+        # CometBFT makes a key in any case, and signs nothing with it.
+        own = {"priv_validator_key_file": "data/unused_key.json", "priv_validator_state_file": "data/unused_state.json"}
+        return own | {"priv_validator_laddr": str(parse_signer_address(settings.signer_listen))}
+    return {
+        "priv_validator_key_file": str(key_file),
+        "priv_validator_state_file": "data/priv_validator_state.json",
+        "priv_validator_laddr": "",
     }
 
 

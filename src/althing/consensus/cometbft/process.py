@@ -55,6 +55,12 @@ _REASONS: Final = (
         "use the directories of one chain, and the version that made it",
     ),
     (
+        r"can't get pubkey",
+        "engine.signer",
+        "the remote signer has not connected, or does not sign for this chain",
+        "start it with the address of signer_listen and this chain's id; its log says more",
+    ),
+    (
         r"address already in use",
         "engine.process",
         "an address that CometBFT shall listen on is taken",

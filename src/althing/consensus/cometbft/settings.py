@@ -42,12 +42,15 @@ class StateSync:
     servers: tuple[str, ...]
     trust_height: int
     trust_hash: bytes
+    ca: Path | None = None  # certificates to trust in https:// servers, instead of the system's
 
     def __post_init__(self) -> None:
         if len(self.servers) < _SERVERS_MIN or not all(s.startswith(("http://", "https://")) for s in self.servers):
             raise EngineError(
                 "engine.settings", "state sync needs the addresses of two nodes or more, each http:// or https://"
             )
+        if self.ca is not None and not self.ca.is_file():
+            raise EngineError("engine.settings", f"state_sync_ca names a file that is not there: {self.ca}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class CometSettings:
     external_address: str = ""  # host:port that peers dial when it is not the one listened on
     persistent_peers: tuple[str, ...] = ()  # <node id>@host:port, redialled for ever
     state_sync: StateSync | None = None  # where a node without blocks takes the state from
+    signer_listen: str = ""  # where a remote signer connects; "": this process' key file signs
     abci_listen: str = ""  # default: a Unix socket in the directory
     idle_block_s: int = 30  # block time is the previous block's vote time: an idle chain's clock lags by at most this
     pool_count_max: int = 20_000
