@@ -14,12 +14,13 @@ from althing.ledger.modules.assets import state as assets_state
 from althing.ledger.modules.devices.state import DEVICES
 from althing.ledger.modules.governance import state as governance_state
 from althing.ledger.modules.identity import state as identity_state
+from althing.ledger.modules.staking import state as staking_state
 from althing.ledger.modules.streams import state as streams_state
 from althing.ledger.runtime import headers, replay
 from althing.ledger.runtime.overlay import Table
 from althing.protocol.batch import Leaf
 from althing.protocol.catalog import MESSAGE_TYPES
-from althing.protocol.messages import assets, devices, governance, identity, proposals, streams
+from althing.protocol.messages import assets, devices, governance, identity, proposals, staking, streams
 from althing.protocol.proof import HeaderHistory, Proof, SignedHeaderPart
 from althing.protocol.receipt import Receipt
 from althing.protocol.record import Record
@@ -38,6 +39,8 @@ MODULES = (
     governance_state,
     identity_state,
     streams_state,
+    staking,
+    staking_state,
     headers,
     replay,
 )
@@ -81,7 +84,17 @@ def test_every_message_and_record_has_its_fields_in_order() -> None:
         assert names == _names(cls), name
     assert MESSAGE_TYPES.keys() <= sections.keys()
     # Records of genesis are in genesis.md, rows in batches.md; all others are here.
-    elsewhere = {"Genesis", "GenesisNode", "GenesisValidator", "Parameters", "AnchorRow"}
+    elsewhere = {
+        "Genesis",
+        "GenesisAllocation",
+        "GenesisNode",
+        "GenesisValidator",
+        "Parameters",
+        "PrivateChain",
+        "PublicChain",
+        "StakingParameters",
+        "AnchorRow",
+    }
     messages = {cls.__name__ for cls in MESSAGE_TYPES.values()}
     assert set(classes) - messages - elsewhere <= sections.keys()
 
@@ -98,7 +111,9 @@ def test_every_message_and_record_has_its_fields_in_order() -> None:
         ("proof", "**Account** (8 fields)", identity.Account),
         ("batches", "## 1. Leaf", Leaf),
         ("batches", "## 5. Anchor row", streams.AnchorRow),
-        ("genesis", "**Genesis** (10 fields;", governance.Genesis),
+        ("genesis", "**Genesis** (11 fields;", governance.Genesis),
+        ("genesis", "**PublicChain** (7 fields)", staking.PublicChain),
+        ("genesis", "**StakingParameters** (12 fields;", staking.StakingParameters),
         ("genesis", "**Parameters** (7 fields;", governance.Parameters),
         ("transactions", "**Receipt** (5 fields)", Receipt),
     ],
@@ -118,7 +133,9 @@ def test_every_state_key_is_listed() -> None:
     assert len(prefixes) >= 20
     page = _page("messages")
     assert prefixes == set(
-        re.findall(r"^\| `((?:governance|identity|devices|streams|assets|runtime)/[a-z_]+/?)`", page, re.MULTILINE)
+        re.findall(
+            r"^\| `((?:governance|identity|devices|streams|assets|staking|runtime)/[a-z_]+/?)`", page, re.MULTILINE
+        )
     )
 
 
@@ -130,7 +147,7 @@ def test_every_event_is_listed() -> None:
                 first = node.args[0]
                 assert isinstance(first, ast.Constant)
                 emitted.add(first.value)
-    table = _page("messages").split("## 8. Events", 1)[1]
+    table = _page("messages").split("## 9. Events", 1)[1]
     assert emitted == set(re.findall(r"^\| `([a-z_.]+)` \|", table, flags=re.MULTILINE))
 
 

@@ -20,18 +20,22 @@ from althing.protocol.catalog import MessageBody
 from althing.protocol.errors import AlthingError
 from althing.protocol.hashing import sha256
 from althing.protocol.messages.governance import MESSAGES, Parameters, SetParameters
+from althing.protocol.messages.staking import SetStaking, StakingParameters
 from althing.protocol.signatures import Suite
 
 __all__ = ["read_decisions"]
 
-_TYPES = {kind.TYPE: kind for kind in MESSAGES}
+_TYPES: dict[str, type[MessageBody]] = {kind.TYPE: kind for kind in (*MESSAGES, SetStaking)}
+# Of these only what changes is named.
+_REPLACED = {SetParameters: Parameters, SetStaking: StakingParameters}
 _SUITES = {"Ed25519": Suite.ED25519, "ES256": Suite.ES256}
 
 
-def read_decisions(path: Path, parameters: Callable[[], Parameters]) -> list[MessageBody]:
+def read_decisions(path: Path, present_of: Callable[[type], Any]) -> list[MessageBody]:
     """The messages of a file, or ClientError `cli.decisions`.
 
-    `governance.set_parameters` names only what changes: the rest, and what it replaces, are `parameters()`.
+    `governance.set_parameters` and `staking.set_parameters` name only what changes: the rest, and what they replace, is what
+    `present_of(Parameters)` or `present_of(StakingParameters)` gives.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -39,21 +43,22 @@ def read_decisions(path: Path, parameters: Callable[[], Parameters]) -> list[Mes
         raise _refuse(f"{path} cannot be read as JSON") from error
     if not isinstance(document, list):
         raise _refuse("a list of decisions is expected")
-    return [_decision(entry, parameters) for entry in document]
+    return [_decision(entry, present_of) for entry in document]
 
 
-def _decision(entry: Any, parameters: Callable[[], Parameters]) -> MessageBody:
+def _decision(entry: Any, present_of: Callable[[type], Any]) -> MessageBody:
     if not isinstance(entry, dict) or entry.get("type") not in _TYPES:
         raise _refuse(f"each has a type of: {', '.join(sorted(_TYPES))}")
     given = {name: value for name, value in entry.items() if name != "type"}
     cls = _TYPES[entry["type"]]
-    if cls is SetParameters and "parameters" not in given:
-        present = parameters()
-        hints = typing.get_type_hints(Parameters)
+    kind = _REPLACED.get(cls)
+    if kind is not None and "parameters" not in given:
+        present = present_of(kind)
+        hints = typing.get_type_hints(kind)
         if unknown := given.keys() - hints.keys():
             raise _refuse(f"there are no parameters {sorted(unknown)}")
         changed = {name: _value(hints[name], value, name) for name, value in given.items()}
-        made: Any = SetParameters(sha256(present.to_bytes()), replace(present, **changed))
+        made: Any = typing.cast(Any, cls)(sha256(present.to_bytes()), replace(present, **changed))
     else:
         made = _record(cls, given, cls.TYPE)
     try:

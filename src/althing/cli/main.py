@@ -21,10 +21,12 @@ from althing.cli.commands import (
     network,
     node,
     proof,
+    reader,
     segment,
     stream,
     trust,
     tx,
+    validator,
 )
 from althing.cli.connection import CaOption, TokenFileOption, reached_by
 from althing.cli.help import examples
@@ -56,10 +58,12 @@ for module in (
     network,
     node,
     proof,
+    reader,
     segment,
     stream,
     trust,
     tx,
+    validator,
 ):
     app.add_typer(module.app)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,6 +18,9 @@ from althing.node.config import read_config
 from althing.node.home import Home, HomeError
 from althing.protocol.address import address_of_key
 from althing.protocol.errors import UnavailableError
+from althing.protocol.genesis import genesis_hash
+from althing.protocol.messages.governance import PrivateChain
+from althing.protocol.readticket import make_read_ticket
 
 __all__ = [
     "DEFAULT_HOME",
@@ -34,6 +38,7 @@ __all__ = [
 ]
 
 DEFAULT_HOME: Final = Path.home() / ".althing"
+_TICKET_S: Final = 3600  # a command takes no longer
 
 HomeOption = Annotated[
     Path,
@@ -84,7 +89,8 @@ def open_client(home: Path, node: str = "", *, signer: Signer | None = None) -> 
     trust = place.trust_file if place.trust_file.exists() else None
     # The token of the home's own node is for that node alone.
     own = None if node or not place.genesis_file.exists() else read_config(home).api.token_file
-    client = Client(url, trust=trust, signer=signer, token=shown_token(own), verify=trusted_certificates())
+    token = shown_token(own) or _ticket(place, signer)
+    client = Client(url, trust=trust, signer=signer, token=token, verify=trusted_certificates())
     try:
         # A port that this home once used may be another chain's by now; and a node that is away is told at once.
         answered = client.get("status")["genesis_hash"]
@@ -113,3 +119,15 @@ def confirm(home: Path, what: str, *, yes: bool) -> None:
         ) from None
     if answer != chain:
         raise HomeError("home.not_confirmed", f"nothing was done: that is not {chain}")
+
+
+def _ticket(place: Home, signer: Signer | None) -> str:
+    """Where the home's chain lists its readers: a ticket of who signs, or of the home's administrator; else none ("")."""
+    if not place.genesis_file.exists() or not isinstance(place.genesis().kind, PrivateChain):
+        return ""
+    if signer is None:
+        if not place.admin_key_file.exists():
+            return ""
+        signer = admin_signer(place.path, None)
+    now = int(time.time())
+    return make_read_ticket(signer.keys[0], signer.address, genesis_hash(place.genesis()), now, now + _TICKET_S)

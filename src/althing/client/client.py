@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from althing.client.errors import ClientError, LyingNodeError, NodeError
+from althing.client.errors import ClientError, LyingNodeError, NodeError, RefusedTransactionError
 from althing.client.events import ChainEvent, events_of
 from althing.client.keyfile import load_key
 from althing.client.readings import Readings, reading_of_json
@@ -46,6 +46,7 @@ from althing.protocol.messages.identity import (
     SetAttribute,
 )
 from althing.protocol.messages.proposals import Proposal, Propose, Vote, Withdraw
+from althing.protocol.messages.staking import Stake, StakingParameters
 from althing.protocol.messages.streams import DefineStream, HandOver, StreamDefinition, StreamHead, UpdateStream
 from althing.protocol.record import Record
 from althing.protocol.schema import StreamSchema
@@ -127,8 +128,22 @@ class AsyncClient:
     # --- writing --------------------------------------------------------------------------------------------------
 
     async def send(self, *messages: MessageBody, signers: Sequence[Signer] = ()) -> Committed:
-        """One transaction of these messages, all or nothing; returns when it is in a block."""
+        """One transaction of these messages, all or nothing; returns when it is in a block.
+
+        Where the chain asks for fees the least one is paid: `learn_price` is called when a node refuses for it.
+        """
+        try:
+            return await self.send_later(*messages, signers=signers)
+        except RefusedTransactionError as exc:
+            before = self._sender.gas_price
+            if exc.code != "tx.fee" or await self.learn_price() == before:
+                raise
         return await self.send_later(*messages, signers=signers)
+
+    async def learn_price(self) -> int:
+        """What the chain asks for a unit of gas, proved; what is sent from now on pays it."""
+        self._sender.gas_price = (await self.parameters()).gas_price_min
+        return self._sender.gas_price
 
     def send_later(self, *messages: MessageBody, signers: Sequence[Signer] = ()) -> asyncio.Future[Committed]:
         """As `send`, but returns an awaitable at once: keep thousands in flight and gather them."""
@@ -252,6 +267,14 @@ class AsyncClient:
         key = b"assets/balance/" + account + symbol.encode("utf-8")
         _, value = await self._reader.state(key, at_least=self._sender.height)
         return Balance(0, frozen=False) if value is None else Balance.from_bytes(value)
+
+    async def staking(self) -> StakingParameters:
+        """The rules of bonds of a public chain, proved; NodeError `query.absent` on another."""
+        return await self._record(b"staking/parameters", StakingParameters, "bonds on this chain")
+
+    async def stake(self, organisation: bytes) -> Stake:
+        """What an organisation has bonded, proved."""
+        return await self._record(b"staking/stake/" + organisation, Stake, f"bond of {format_address(organisation)}")
 
     async def device(self, name: str) -> Device:
         """A device's record, proved."""

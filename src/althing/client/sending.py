@@ -30,6 +30,9 @@ PACK_MAX: Final = 512  # transactions in one request: while the node has some, t
 PACK_BYTES_MAX: Final = 8 * 1024 * 1024
 REQUESTS_MAX: Final = 8  # requests under way at once
 GAS_LIMIT: Final = 20_000_000
+# Where gas costs money the limit is what is paid: enough for what a message of this size can do, and not more.
+PAID_GAS: Final = 300_000
+PAID_GAS_A_BYTE: Final = 100
 LIFETIME_S: Final = 300
 WAIT_S: Final = 60
 
@@ -66,6 +69,7 @@ class Sender:
         self._genesis_hash = genesis_hash
         self._queue: deque[tuple[bytes, asyncio.Future[Committed]]] = deque()
         self._requests: set[asyncio.Task[None]] = set()
+        self.gas_price = 0  # what the chain asks for a unit of gas, once it has been asked for
         self.height = 0  # of the newest block with a transaction sent here
 
     async def aclose(self) -> None:
@@ -75,9 +79,19 @@ class Sender:
                 await task
 
     def sign(
-        self, signers: Sequence[Signer], messages: Sequence[MessageBody], *, gas_limit: int = GAS_LIMIT, fee: int = 0
+        self,
+        signers: Sequence[Signer],
+        messages: Sequence[MessageBody],
+        *,
+        gas_limit: int | None = None,
+        fee: int | None = None,
     ) -> bytes:
-        """A signed transaction of `messages`; the first signer pays."""
+        """A signed transaction of `messages`; the first signer pays, `gas_price` for each unit of the gas limit."""
+        if gas_limit is None:
+            size = sum(len(cbor2.dumps(message.to_item())) for message in messages) if self.gas_price else 0
+            gas_limit = min(GAS_LIMIT, PAID_GAS + PAID_GAS_A_BYTE * size) if self.gas_price else GAS_LIMIT
+        if fee is None:
+            fee = gas_limit * self.gas_price
         transaction = Transaction(
             signers=tuple(sorted(signer.address for signer in signers)),
             payer=signers[0].address,

@@ -22,6 +22,7 @@ from althing.protocol.messages.devices import Device, DeviceState
 from althing.protocol.messages.governance import Parameters
 from althing.protocol.messages.identity import Account, AccountKind, Key
 from althing.protocol.messages.proposals import Proposal
+from althing.protocol.messages.staking import Stake, StakingParameters
 from althing.protocol.messages.streams import StreamDefinition, StreamHead
 from althing.protocol.schema import StreamSchema
 from althing.protocol.trust import Trust
@@ -158,6 +159,15 @@ class Client:
 
     def balance(self, account: bytes, symbol: str) -> Balance:
         return self._run(self._client.balance(account, symbol))
+
+    def learn_price(self) -> int:
+        return self._run(self._client.learn_price())
+
+    def staking(self) -> StakingParameters:
+        return self._run(self._client.staking())
+
+    def stake(self, organisation: bytes) -> Stake:
+        return self._run(self._client.stake(organisation))
 
     def device(self, name: str) -> Device:
         return self._run(self._client.device(name))

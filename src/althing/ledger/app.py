@@ -23,6 +23,7 @@ from althing.ledger.execution import (
     Executor,
     check_lifetime,
     check_price,
+    fees_of,
     genesis_writes,
     rules_at,
 )
@@ -198,6 +199,7 @@ class Ledger:
             # Quotas are read, not charged: nothing is signed for yet, and strangers must not use up anyone's quota.
             quotas = Quotas(state, time_s // parameters.quota_window_s)
             replay = Replay(state)
+            fees = fees_of(rules, state)
             for data in transactions:
                 try:
                     tx = self.transactions.parse(data, self.genesis_hash, rules.types)
@@ -208,7 +210,7 @@ class Ledger:
                     payer = rules.identity.account(state, tx.transaction.payer)
                     if payer is None:
                         raise TxError("tx.unknown_account", "the payer has no account yet")
-                    check_price(tx, parameters, rules, state)
+                    check_price(tx, parameters, rules.prices, fees, state)
                     quotas.check(payer.organisation, tx.size, tx.transaction.gas_limit)
                 except (ProtocolError, RefusedError) as exc:
                     self.transactions.forget(data)
@@ -263,7 +265,7 @@ class Ledger:
     ) -> None:
         check_lifetime(tx, time_s, parameters, ledger_s=self._block_time_s)
         checks = required_checks(rules.identity, state, tx, time_s)
-        check_price(tx, parameters, rules, state)
+        check_price(tx, parameters, rules.prices, fees_of(rules, state), state)
         for key, signature in checks:
             if not self.signatures.check(key, signature):
                 raise TxError("tx.signature", "a signature does not verify")
@@ -332,12 +334,16 @@ class Ledger:
         block_hash: bytes,
         items: tuple[bytes, ...],
         misconduct: Sequence[Misconduct] = (),
+        proposer: bytes = b"",
     ) -> FinalizedBlock:
-        """Execute a decided block and stage its state; nothing is persisted before `commit`. Never fails on content."""
+        """Execute a decided block and stage its state; nothing is persisted before `commit`. Never fails on content.
+
+        `proposer` is the engine's address of who made the block.
+        """
         block = BlockContext(self.genesis.chain_id, self.genesis_hash, height, time_ns, block_hash)
         with pinned(self.store) as view:
             state = self._overlay(view)
-            result = self._executor.execute_block(state, block, items, misconduct)
+            result = self._executor.execute_block(state, block, items, misconduct, proposer)
             writes, side = state.flush()
         for item in items:
             self._bundles.forget(item)

@@ -10,11 +10,12 @@ from althing.ledger.modules.assets.module import AssetsModule
 from althing.ledger.modules.devices.module import DevicesModule
 from althing.ledger.modules.governance.module import GovernanceModule
 from althing.ledger.modules.identity.module import IdentityModule
+from althing.ledger.modules.staking.module import StakingModule
 from althing.ledger.modules.streams.module import StreamsModule
 from althing.ledger.runtime.errors import HaltError
 from althing.ledger.runtime.fees import Fees
 from althing.ledger.runtime.gas import PRICES, Prices
-from althing.ledger.runtime.module import Handler, Module
+from althing.ledger.runtime.module import Closing, Handler, Module
 from althing.protocol.catalog import MessageBody
 
 __all__ = ["Rulebook", "Rules", "assemble", "version_1"]
@@ -22,7 +23,7 @@ __all__ = ["Rulebook", "Rules", "assemble", "version_1"]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of one app version: modules in order, the messages they handle, what gas costs, who takes fees."""
+    """The rules of one app version: modules in order, their messages, what gas costs, who takes fees and ends blocks."""
 
     app_version: int
     governance: GovernanceModule
@@ -30,6 +31,7 @@ class Rules:
     ordered: tuple[Module, ...]
     prices: Prices = PRICES
     fees: Fees | None = None
+    closing: tuple[Closing, ...] = ()
     handlers: Mapping[type, Handler] = field(init=False)
     types: Mapping[str, type[MessageBody]] = field(init=False)
 
@@ -77,7 +79,12 @@ def version_1() -> Rules:
     devices = DevicesModule(accounts=identity)
     streams = StreamsModule(accounts=identity, devices=devices)
     assets = AssetsModule(accounts=identity)
-    return Rules(1, governance, identity, (governance, identity, devices, streams, assets))
+    staking = StakingModule(accounts=identity, members=governance, units=assets)
+    governance.fees = assets
+    governance.bonds = staking
+    governance.decide_also(staking.decisions)
+    ordered = (governance, identity, devices, streams, assets, staking)
+    return Rules(1, governance, identity, ordered, fees=assets, closing=(staking,))
 
 
 def assemble() -> Rulebook:

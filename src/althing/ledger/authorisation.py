@@ -15,6 +15,7 @@ from althing.protocol.cose import Signature
 from althing.protocol.messages.devices import RegisterDevice
 from althing.protocol.messages.governance import AdmitOrganisation
 from althing.protocol.messages.identity import Account, AccountKind, CreateAccount, Key
+from althing.protocol.messages.staking import Join
 from althing.protocol.signatures import verify
 from althing.protocol.transaction import SignedTransaction
 
@@ -135,6 +136,8 @@ def required_checks(identity: IdentityModule, state: State, tx: SignedTransactio
             raise TxError("tx.suspended", f"account {format_address(signer)} or its organisation is not active")
         if account.threshold == 0:
             raise TxError("tx.keyless", f"account {format_address(signer)} has no keys")
+        if account.kind == AccountKind.READER:
+            raise TxError("tx.reader", f"account {format_address(signer)} reads and sends nothing")
         missing[signer] = account.threshold
         for entry in account.keys:
             if entry.active_at(time_s):
@@ -163,6 +166,8 @@ def _plain_check(
     account = identity.account(state, signer)
     if account is None or account.threshold != 1 or not identity.usable(state, account):
         return None
+    if account.kind == AccountKind.READER:
+        return None
     kid, found = signature.kid, None
     for entry in account.keys:
         key = entry.key
@@ -189,6 +194,8 @@ def _introduced(tx: SignedTransaction, signer: bytes) -> Key | None:
                 key = message.keys[0]
             case AdmitOrganisation():
                 key = message.organisation.keys[0]
+            case Join():
+                key = message.keys[0]
             case _:
                 continue
         if key is not None and key.address == signer:

@@ -10,7 +10,8 @@
 4. A transaction that cannot be parsed, is expired, was executed before or is not authorised gets a refusal receipt. Its
    id stays unused; its bytes, and the gas of any transaction of its size, are charged to the node that bundled it.
 5. Otherwise its payer is charged and its messages run, all or nothing, under its gas limit.
-6. A block that changed or charged something ends by recording the ids, the quotas and its own hash in the header log.
+6. Modules with work at the end of a block do it: bonds that are due, validators by bond, the block's fees.
+7. A block that changed or charged something ends by recording the ids, the quotas and its own hash in the header log.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from althing.ledger.quota import Quotas
 from althing.ledger.runtime import headers
 from althing.ledger.runtime.context import BlockContext, Context
 from althing.ledger.runtime.errors import TxError
-from althing.ledger.runtime.gas import GasMeter, intrinsic
+from althing.ledger.runtime.fees import Fees
+from althing.ledger.runtime.gas import GasMeter, Prices, intrinsic
 from althing.ledger.runtime.misconduct import Misconduct
 from althing.ledger.runtime.overlay import Overlay, State
 from althing.ledger.runtime.replay import Replay, location_bytes
@@ -44,6 +46,7 @@ __all__ = [
     "check_lifetime",
     "check_price",
     "current_versions",
+    "fees_of",
     "genesis_writes",
     "rules_at",
 ]
@@ -92,7 +95,12 @@ class Executor:
         self._signatures = signatures
 
     def execute_block(
-        self, state: Overlay, block: BlockContext, items: tuple[bytes, ...], misconduct: Sequence[Misconduct] = ()
+        self,
+        state: Overlay,
+        block: BlockContext,
+        items: tuple[bytes, ...],
+        misconduct: Sequence[Misconduct] = (),
+        proposer: bytes = b"",
     ) -> BlockResult:
         rules = self._upgrade(state, block)  # 1
         ctx = Context(block, state, GasMeter(_UNLIMITED, rules.prices), frozenset())
@@ -100,9 +108,12 @@ class Executor:
         state.keep()
         run = _Run(self, rules, state, block, rules.governance.parameters(state))
         bundles = tuple(run.bundle(number, item) for number, item in enumerate(items))
+        for module in rules.closing:  # 6
+            module.close(ctx, proposer)
+        state.keep()
         validators = _changed_validators(state)
         content = state.changed or run.quotas.used
-        if content:  # 6
+        if content:  # 7
             run.replay.finish(block.height, block.time_s)
             run.quotas.finish()
             headers.append(state, block.height, block.block_hash)
@@ -141,6 +152,7 @@ class _Run:
         self._parameters = parameters
         self.replay = Replay(state)
         self.quotas = Quotas(state, block.time_s // parameters.quota_window_s)
+        self._fees = fees_of(rules, state)
 
     def bundle(self, number: int, item: bytes) -> BundleResult:
         name = sha256(item)
@@ -183,8 +195,8 @@ class _Run:
         ctx = Context(self._block, self._state, meter, frozenset(body.signers))
         code = ""
         if body.fee:
-            assert self._rules.fees is not None, "admission refuses fees that nobody takes"
-            self._rules.fees.charge(
+            assert self._fees is not None, "admission refuses fees that nobody takes"
+            self._fees.charge(
                 Context(self._block, self._state, GasMeter(_UNLIMITED, self._rules.prices), ctx.signers),
                 body.payer,
                 body.fee,
@@ -213,7 +225,7 @@ class _Run:
         payer = self._rules.identity.account(self._state, tx.transaction.payer)
         if payer is None:
             raise TxError("tx.unknown_account", "the payer has no account yet")
-        check_price(tx, self._parameters, self._rules, self._state)
+        check_price(tx, self._parameters, self._rules.prices, self._fees, self._state)
         self.quotas.check(payer.organisation, tx.size, tx.transaction.gas_limit)
         for key, signature in checks:
             if not self._signatures.take(key, signature):
@@ -245,22 +257,30 @@ def check_lifetime(tx: SignedTransaction, time_s: int, parameters: Parameters, *
         )
 
 
-def check_price(tx: SignedTransaction, parameters: Parameters, rules: Rules, state: State) -> None:
-    """TxError when size, gas limit or fee are outside what the parameters allow, or the payer cannot pay the fee."""
+def fees_of(rules: Rules, state: State) -> Fees | None:
+    """Who takes fees on this chain, if anybody."""
+    return rules.fees if rules.fees is not None and rules.fees.takes(state) else None
+
+
+def check_price(tx: SignedTransaction, parameters: Parameters, prices: Prices, fees: Fees | None, state: State) -> None:
+    """TxError when size, gas limit or fee are outside what the parameters allow, or the payer cannot pay the fee.
+
+    `fees` is `fees_of` the chain.
+    """
     body = tx.transaction
     if tx.size > parameters.tx_bytes_max:
         raise TxError("tx.too_large", f"a transaction has at most {parameters.tx_bytes_max} bytes on this chain")
-    needed = intrinsic(tx.size, len(tx.signatures), rules.prices)
+    needed = intrinsic(tx.size, len(tx.signatures), prices)
     if not needed <= body.gas_limit <= parameters.block_gas_max:
         raise TxError("tx.gas_limit", f"the gas limit is not between {needed} and {parameters.block_gas_max}")
-    if rules.fees is None:
+    if fees is None:
         # Nobody would take it: whoever offers a fee believes in a rule that is not in force.
         if body.fee:
             raise TxError("tx.fee", "this chain takes no fees", hint="set the fee to 0")
         return
     if body.fee < body.gas_limit * parameters.gas_price_min:
         raise TxError("tx.fee", "the fee is below gas limit × gas_price_min")
-    if body.fee and not rules.fees.payable(state, body.payer, body.fee):
+    if body.fee and not fees.payable(state, body.payer, body.fee):
         raise TxError("tx.fee_unpaid", "the payer cannot pay the fee")
 
 

@@ -10,6 +10,7 @@ from althing.ledger.modules.assets.state import BALANCES, ESCROWS, UNITS, own_ba
 from althing.ledger.modules.devices.state import DEVICES
 from althing.ledger.modules.governance.state import (
     CONDUCT,
+    KIND,
     NAMES,
     OFFENCES,
     ORGANISATIONS,
@@ -22,6 +23,9 @@ from althing.ledger.modules.governance.state import (
     Versions,
 )
 from althing.ledger.modules.identity.state import ACCOUNTS, ATTRIBUTES
+from althing.ledger.modules.staking.state import CHAIN as STAKED_CHAIN
+from althing.ledger.modules.staking.state import PARAMETERS as STAKING
+from althing.ledger.modules.staking.state import STAKES, UNBONDINGS, StakedChain
 from althing.ledger.modules.streams.state import (
     COUNT,
     DEFINITIONS,
@@ -47,6 +51,7 @@ from althing.protocol.messages.devices import Device
 from althing.protocol.messages.governance import Organisation, Parameters, Upgrade, Validator
 from althing.protocol.messages.identity import Account
 from althing.protocol.messages.proposals import Proposal
+from althing.protocol.messages.staking import Stake, StakingParameters, Unbonding
 from althing.protocol.messages.streams import AnchorRow, GatewayHead, StreamDefinition, StreamHead
 from althing.protocol.record import Record
 from althing.protocol.stateproof import AbsenceProof, PresenceProof
@@ -325,6 +330,41 @@ class LedgerView:
         """Open escrows by number, behind `after`."""
         own = None if after is None else own_escrow(after)
         return [escrow for _, escrow in self.page(ESCROWS, own, limit)]
+
+    def kind(self) -> str:
+        """The kind of chain: consortium, private or public."""
+        found = KIND.get(self, b"")
+        return "consortium" if found is None else found.name
+
+    def staked_chain(self) -> StakedChain | None:
+        """What a public chain never changes; None on another."""
+        return STAKED_CHAIN.get(self, b"")
+
+    def staking(self) -> StakingParameters:
+        """Rules of bonds."""
+        found = STAKING.get(self, b"")
+        if found is None:
+            raise NotFoundError("query.staking", "nobody bonds on this chain: it is not a public one")
+        return found
+
+    def stake(self, organisation: bytes) -> Stake:
+        """What an organisation has bonded."""
+        found = STAKES.get(self, organisation)
+        if found is None:
+            raise NotFoundError("query.stake", f"{format_address(organisation)} has bonded nothing")
+        return found
+
+    def stakes(self, after: bytes | None, limit: int) -> list[Stake]:
+        """Stakes by organisation's address."""
+        return [stake for _, stake in self.page(STAKES, after, limit)]
+
+    def unbondings(self, organisation: bytes) -> list[tuple[int, Unbonding]]:
+        """What an organisation unbonds, with the ledger time at which each part is due."""
+        return [
+            (int.from_bytes(own[:8], "big"), entry)
+            for own, entry in UNBONDINGS.scan(self)
+            if entry.organisation == organisation
+        ]
 
     def header_log(self) -> tuple[int, StateAnswer]:
         """Size of the header log, and the proof of its head."""

@@ -52,6 +52,7 @@ from althing.protocol.block import ConsensusParams
 from althing.protocol.codec import encode
 from althing.protocol.errors import AlthingError, StateError, UnavailableError
 from althing.protocol.genesis import genesis_of_app_state
+from althing.protocol.messages.staking import PublicChain
 from althing.protocol.receipt import Event as LedgerEvent
 from althing.protocol.stateproof import proof_to_cbor_obj
 from althing.service.faultpoints import hit
@@ -61,6 +62,8 @@ __all__ = ["CommittedContent", "LedgerApplication"]
 PROOF_OP_ICS23: Final = "ics23:althing"
 PROOF_OP_COMPACT: Final = "althing:state/1"
 CODE_REFUSED: Final = 1
+
+_ROUTINE: Final = ("governance.validator", "staking.released")  # what bonds do at the end of blocks
 
 _log = structlog.get_logger("althing.node")
 
@@ -136,6 +139,16 @@ class LedgerApplication:
                 "the engine would take evidence that is older than the rules know",
                 hint="keep max_age_num_blocks ≤ 100,000 and max_age_duration ≤ 48 h",
             )
+        public = genesis.kind
+        if isinstance(public, PublicChain) and (
+            params.evidence_age_blocks_max > public.evidence_age_blocks
+            or params.evidence_age_ns_max > public.evidence_age_s * 1_000_000_000
+        ):
+            raise StateError(
+                "state.evidence_age",
+                "the engine would take evidence against bonds that are released",
+                hint=f"keep max_age_num_blocks ≤ {public.evidence_age_blocks}, max_age_duration ≤ {public.evidence_age_s} s",
+            )
         if carried is None:
             app_hash, validators = self._ledger.init_chain()
         else:
@@ -176,10 +189,15 @@ class LedgerApplication:
 
     def finalize_block(self, request: FinalizeBlockRequest, /) -> FinalizeBlockResponse:
         misconduct = tuple(Misconduct(int(one.kind), one.address, one.height) for one in request.misbehavior)
-        done = self._ledger.finalize(request.height, request.time.ns, request.hash, request.txs, misconduct)
+        done = self._ledger.finalize(
+            request.height, request.time.ns, request.hash, request.txs, misconduct, request.proposer_address
+        )
         for event in done.result.events:
-            # Blocks have no receipts of their own: an operator reads of evidence here, its outcome is in the state.
-            _log.warning("evidence judged", height=request.height, judgement=event.name, of=_texts(event))
+            # Blocks have no receipts of their own: an operator reads of it here, the outcome is in the state.
+            if event.name in _ROUTINE:
+                _log.info("bonds", height=request.height, event_name=event.name, of=_texts(event))
+            else:
+                _log.warning("evidence judged", height=request.height, judgement=event.name, of=_texts(event))
         self._last = CommittedContent(request.height, request.time.ns, request.hash, done)
         hit("node.executed")
         result = done.result

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from althing.client.keyfile import generate_key, load_key, save_key
 from althing.consensus.solo.signer import load_or_create_key
+from althing.node.kinds import CONSORTIUM, Founding
 from althing.protocol.block import Validator
 from althing.protocol.errors import AlthingError
 from althing.protocol.genesis import genesis_hash
@@ -205,29 +206,32 @@ class Home:
         return found if isinstance(found, dict) else {}
 
 
-def create_home(path: Path, *, chain_id: str, organisation: str, time_s: int) -> Home:
+def create_home(path: Path, *, chain_id: str, organisation: str, time_s: int, founding: Founding = CONSORTIUM) -> Home:
     """Found a chain of one organisation with one validator and one node, and write its home. Nothing is overwritten."""
     home = Home(path)
+    founding.check((organisation,), 1)
     if home.genesis_file.exists():
         raise HomeError("home.exists", f"{path} is a home already")
+    kind = founding.chain_kind((organisation,))
     try:
         make_folders(path)
         admin = load_or_generate_key(home.admin_key_file)
         node = load_or_generate_key(home.node_key_file)
         validator = load_or_create_key(home.validator_key_file)
         genesis = Genesis(
-            version=1,
+            version=1 if kind is None else 2,
             chain_id=chain_id,
             time=time_s,
             initial_height=1,
             app_version=1,
             salt=secrets.token_bytes(16),
-            parameters=DEFAULT_PARAMETERS,
+            parameters=replace(DEFAULT_PARAMETERS, gas_price_min=founding.gas_price_min),
             organisations=(
                 GenesisOrganisation(organisation, True, 1, (Key(admin.suite, admin.public),), DEFAULT_QUOTA),
             ),
-            validators=(GenesisValidator(validator.public, 10, organisation),),
+            validators=(GenesisValidator(validator.public, founding.power, organisation),),
             nodes=(GenesisNode(f"{organisation}-node-1", organisation, Key(node.suite, node.public)),),
+            kind=kind,
         )
         # Last and by rename: a home whose creation was interrupted has no genesis, and the keys made so far are used again.
         write_file(home.genesis_file, genesis.to_bytes())

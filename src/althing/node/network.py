@@ -18,6 +18,7 @@ from althing.consensus.cometbft.nodekey import node_id
 from althing.consensus.cometbft.paths import CometHome
 from althing.consensus.solo.signer import load_or_create_key
 from althing.node.home import DEFAULT_PARAMETERS, DEFAULT_QUOTA, Home, HomeError, load_or_generate_key, write_json
+from althing.node.kinds import CONSORTIUM, Founding
 from althing.protocol.messages.governance import (
     Genesis,
     GenesisNode,
@@ -44,7 +45,7 @@ NODES_MAX: Final = 100  # on one machine; each is two processes
 P2P_PORT: Final = 26656
 _FORMAT: Final = "althing-network/1"
 _FILE: Final = "network.json"
-POWER: Final = 10
+POWER: Final = CONSORTIUM.power
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def found_network(
     validators: int,
     time_s: int,
     first_home: str | None = None,
+    founding: Founding = CONSORTIUM,
 ) -> Network:
     """Found a chain of several organisations with equal validators, one per node. Nothing is overwritten.
 
@@ -102,6 +104,7 @@ def found_network(
             "network.members",
             f"{len(organisations)} organisations need at least as many validators, at most {NODES_MAX}",
         )
+    founding.check(organisations, validators)
     if (folder / _FILE).exists() or (folder / "genesis.cbor").exists():
         raise HomeError("home.exists", f"{folder} holds a chain already")
     nodes = []
@@ -113,7 +116,7 @@ def found_network(
         peer_id = node_id(CometHome(Home(folder / home).blocks_dir).node_key_file)
         nodes.append(NetworkNode(name, organisation, home, f"127.0.1.{number + 1}", P2P_PORT, peer_id))
     network = Network(folder, chain_id, tuple(nodes))
-    genesis = _genesis(network, organisations, time_s)
+    genesis = _genesis(network, organisations, time_s, founding)
     for node in nodes:
         home_of_node = network.home(node)
         write_file(home_of_node.path / "config.toml", settings_text(network, node).encode())
@@ -158,7 +161,7 @@ def settings_text(network: Network, node: NetworkNode) -> str:
     )
 
 
-def _genesis(network: Network, organisations: Sequence[str], time_s: int) -> Genesis:
+def _genesis(network: Network, organisations: Sequence[str], time_s: int, founding: Founding) -> Genesis:
     administrators: dict[str, Key] = {}
     validators, accounts = [], []
     for node in network.nodes:
@@ -170,22 +173,24 @@ def _genesis(network: Network, organisations: Sequence[str], time_s: int) -> Gen
         account = load_or_generate_key(home.node_key_file)
         accounts.append(GenesisNode(node.name, node.organisation, Key(account.suite, account.public)))
         validator = load_or_create_key(home.validator_key_file)
-        validators.append(GenesisValidator(validator.public, POWER, node.organisation))
+        validators.append(GenesisValidator(validator.public, founding.power, node.organisation))
+    kind = founding.chain_kind(organisations)
     return Genesis(
-        version=1,
+        version=1 if kind is None else 2,
         chain_id=network.chain_id,
         time=time_s,
         initial_height=1,
         app_version=1,
         salt=secrets.token_bytes(16),
-        parameters=_parameters(len(organisations)),
+        parameters=_parameters(len(organisations), founding.gas_price_min),
         organisations=tuple(
             GenesisOrganisation(name, True, 1, (administrators[name],), DEFAULT_QUOTA) for name in organisations
         ),
         validators=tuple(validators),
         nodes=tuple(accounts),
+        kind=kind,
     )
 
 
-def _parameters(governors: int) -> Parameters:
-    return replace(DEFAULT_PARAMETERS, governors_threshold=governors // 2 + 1)
+def _parameters(governors: int, gas_price_min: int) -> Parameters:
+    return replace(DEFAULT_PARAMETERS, governors_threshold=governors // 2 + 1, gas_price_min=gas_price_min)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from althing.node.submission import Submission
 from althing.protocol.block import ConsensusParams, Timestamp
 from althing.protocol.genesis import app_state_of
 from althing.protocol.messages.identity import Key
+from althing.protocol.messages.staking import PublicChain
 from althing.protocol.trust import format_trust
 from althing.service.durable import make_folders, write_file
 from althing.storage.registry import open_backend
@@ -97,7 +99,7 @@ class Node:
                 chain_id=self.genesis.chain_id,
                 time=Timestamp.from_ns(carried.time_ns),
                 app_state=app_state_of(self.genesis),
-                consensus_params=ConsensusParams(app_version=carried.app_version),
+                consensus_params=self._params(carried.app_version),
                 validators=tuple(ValidatorUpdate(v.public_key, v.power) for v in carried.validators),
                 initial_height=carried.height + 1,
             )
@@ -105,9 +107,20 @@ class Node:
             chain_id=self.genesis.chain_id,
             time=Timestamp(self.genesis.time, 0),
             app_state=app_state_of(self.genesis),
-            consensus_params=ConsensusParams(app_version=self.genesis.app_version),
+            consensus_params=self._params(self.genesis.app_version),
             initial_height=self.genesis.initial_height,
         )
+
+    def _params(self, app_version: int) -> ConsensusParams:
+        params, public = ConsensusParams(app_version=app_version), self.genesis.kind
+        if isinstance(public, PublicChain):
+            # Bonds are held until evidence is too old: as the engine counts its age.
+            params = replace(
+                params,
+                evidence_age_ns_max=public.evidence_age_s * 1_000_000_000,
+                evidence_age_blocks_max=public.evidence_age_blocks,
+            )
+        return params
 
     async def start(self) -> None:
         """1. The engine replays what the ledger lacks, 2. submission opens, 3. a trust file for this home appears.

@@ -75,7 +75,7 @@ def replay(
             raise _diverged(height - 1, "results", found, header.last_results_hash)
         name = header.hash()
         misconduct = tuple(Misconduct(int(one.kind), one.address, one.height) for one in chain.misbehavior(block))
-        done = ledger.finalize(height, header.time.ns, name, block.txs, misconduct)
+        done = ledger.finalize(height, header.time.ns, name, block.txs, misconduct, header.proposer_address)
         ledger.commit()
         app_hash, before = done.app_hash, (name, done)
         count += 1

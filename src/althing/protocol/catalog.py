@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Protocol, Self
 
 from althing.protocol.codec import Item
 from althing.protocol.errors import EncodingError
-from althing.protocol.messages import assets, devices, governance, identity, proposals, streams
+from althing.protocol.messages import assets, devices, governance, identity, proposals, staking, streams
 
 __all__ = ["MESSAGE_TYPES", "MessageBody", "body_from_item", "body_to_item"]
 
@@ -25,7 +25,7 @@ class MessageBody(Protocol):
 
 MESSAGE_TYPES: Final[dict[str, type[MessageBody]]] = {
     body.TYPE: body
-    for module in (governance, proposals, identity, devices, streams, assets)
+    for module in (governance, proposals, identity, devices, streams, assets, staking)
     for body in module.MESSAGES
 }
 

@@ -37,6 +37,7 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "tx.replayed": Meaning("the transaction was executed before", "nothing: it is done"),
     "tx.unknown_account": Meaning("a signer or the payer has no account", "create it first"),
     "tx.suspended": Meaning("an account or its organisation is not active", "its organisation, or governors, decide"),
+    "tx.reader": Meaning("a reader's account sends nothing", "sign with an account of the organisation that writes"),
     "tx.keyless": Meaning("an account without keys cannot sign"),
     "tx.unknown_key": Meaning("a signature's key is not an active key of a signer", "was the key rotated?"),
     "tx.ambiguous_key": Meaning("two signers have different keys with one key id", "rotate one of them"),
@@ -92,7 +93,12 @@ MEANINGS: Final[dict[str, Meaning]] = {
     ),
     "governance.organisations": Meaning("there are 1,000 organisations"),
     "governance.parameters": Meaning("the parameters leave no room for a decision", "tx_bytes_max is at least 16,384"),
-    "governance.fees": Meaning("the rules in force have nothing to pay fees in", "gas_price_min is 0"),
+    "governance.fees": Meaning("this chain has nothing to pay fees in", "gas_price_min is 0"),
+    "governance.kind": Meaning(
+        "this kind of chain has no such decision",
+        "private: one organisation writes; public: bonds decide on validators",
+    ),
+    "governance.bonded": Meaning("the organisation has a bond", "it leaves by unbonding"),
     "governance.validators": Meaning("there are 100 validators", "remove one first"),
     "governance.node": Meaning("a node of genesis names an unknown organisation"),
     "governance.upgrade": Meaning("no upgrade is scheduled, the notice is too short, or the rules are not newer"),
@@ -165,6 +171,32 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "assets.settle": Meaning(
         "nobody who signs may settle the escrow so, or not yet", "its parties, its arbiters or its timeout decide"
     ),
+    "staking.kind": Meaning(
+        "nobody bonds on this chain", "only public chains have bonds: docs/concepts/kinds-of-chain.md"
+    ),
+    "staking.genesis": Meaning("allocations, validators and bonds of a genesis do not agree", "genesis.md, §1"),
+    "staking.periods": Meaning(
+        "bonds would not outlast evidence, or evidence not what light clients rely on",
+        "unbonding_s ≥ evidence_age_s ≥ trusting_period_s",
+    ),
+    "staking.bond": Meaning("the organisation has bonded less than that"),
+    "staking.bond_min": Meaning("the bond would be below the chain's least", "bond more, or take all of it"),
+    "staking.unknown": Meaning(
+        "the organisation is no member, or has bonded nothing", "`althing validator join`, `bond`"
+    ),
+    "staking.unbondings": Meaning("too many parts of the bond unbond already", "wait until one is released"),
+    "staking.recipient": Meaning(
+        "there is no such account, or it is of the organisation that leaves", "name another account"
+    ),
+    "staking.last_validator": Meaning("nobody with a bond would be left to validate"),
+    "staking.key": Meaning(
+        "the key is a validator's already, was named too recently, or evidence convicts it",
+        "make a new one, or wait for an unbonding period",
+    ),
+    "staking.jailed": Meaning(
+        "the organisation is not in jail, or has to stay there longer", "`althing validator status`"
+    ),
+    "staking.crossed": Meaning("the rules of bonds have changed since", "read them again"),
 }
 
 

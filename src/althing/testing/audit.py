@@ -117,7 +117,9 @@ def replay(home: Home, store: StateStore) -> int:
             assert block is not None, f"block {height} is missing"
             assert results is not None, f"results of block {height} are missing"
             assert block.header.app_hash == app_hash, f"the header of block {height} carries another app hash"
-            app_hash = ledger.finalize(height, block.header.time.ns, block.header.hash(), block.txs).app_hash
+            header = block.header
+            done = ledger.finalize(height, header.time.ns, header.hash(), block.txs, proposer=header.proposer_address)
+            app_hash = done.app_hash
             ledger.commit()
             assert app_hash == results.app_hash, f"block {height} gives another app hash when it is executed again"
             if height == store.latest_version:

@@ -13,12 +13,15 @@ from hashlib import sha256
 
 from althing.ledger.app import FinalizedBlock, Ledger
 from althing.ledger.assembly import Rulebook
+from althing.ledger.query import LedgerView
 from althing.ledger.runtime.misconduct import Misconduct
 from althing.ledger.state.backend import Backend
+from althing.protocol.block import validator_address
 from althing.protocol.bundle import make_bundle
 from althing.protocol.catalog import MessageBody
 from althing.protocol.genesis import genesis_hash
 from althing.protocol.messages.governance import (
+    ChainKind,
     Genesis,
     GenesisNode,
     GenesisOrganisation,
@@ -90,6 +93,7 @@ class LedgerHarness:
         quota: Quota | None = None,
         keep_versions: int = 1000,
         rulebook: Rulebook | None = None,
+        kind: ChainKind | None = None,
     ) -> None:
         self.admin = Actor.seeded("admin")
         self.node = Actor.seeded("node")
@@ -98,7 +102,7 @@ class LedgerHarness:
         self.validator = founders[0][0]
         quota = quota or Quota(2**50, 2**50)
         self.genesis = Genesis(
-            version=1,
+            version=1 if kind is None else 2,
             chain_id=chain_id,
             time=GENESIS_TIME,
             initial_height=1,
@@ -108,7 +112,9 @@ class LedgerHarness:
             organisations=(GenesisOrganisation("acme", True, 1, (self.admin.public,), quota),),
             validators=tuple(GenesisValidator(key.public, power, "acme") for key, power in founders),
             nodes=(GenesisNode("node-1", "acme", self.node.public),),
+            kind=kind,
         )
+        self.proposer = validator_address(self.validator.public)
         self.genesis_hash = genesis_hash(self.genesis)
         self.backend = backend or MemoryBackend()
         self._keep_versions = keep_versions
@@ -121,6 +127,11 @@ class LedgerHarness:
         self.blocks: list[FinalizedBlock] = []
         create = CreateAccount(self.admin.address, AccountKind.GATEWAY, "gw-1", (), 1, (self.gateway.public,))
         assert self.run([self.admin, self.gateway], create).ok
+
+    @property
+    def price(self) -> int:
+        """Least fee per unit of gas."""
+        return LedgerView(self.ledger.store).parameters().gas_price_min
 
     def reopen(self, *, rulebook: Rulebook | None = None) -> None:
         """The store under a new ledger, as after a restart: no cache and no staged block survives."""
@@ -136,7 +147,7 @@ class LedgerHarness:
             signers=tuple(sorted(actor.address for actor in signers)),
             payer=signers[0].address,
             gas_limit=gas,
-            fee=0,
+            fee=gas * self.price,
             expiry=self.time_s + 300 if expiry is None else expiry,
             nonce=self._nonce.to_bytes(8, "big"),
             messages=messages,
@@ -178,7 +189,8 @@ class LedgerHarness:
     def finalize(self, items: tuple[bytes, ...]) -> FinalizedBlock:
         """Execute `items` as block `height` at `time_s` without committing."""
         block_hash = sha256(b"block" + self.height.to_bytes(8, "big")).digest()
-        return self.ledger.finalize(self.height, self.time_s * 1_000_000_000, block_hash, items, self.misconduct)
+        time_ns = self.time_s * 1_000_000_000
+        return self.ledger.finalize(self.height, time_ns, block_hash, items, self.misconduct, self.proposer)
 
     def run(self, actors: Actor | list[Actor], *messages: MessageBody) -> Receipt:
         """One transaction in a block of its own."""

@@ -141,6 +141,9 @@ class Notes2:
 
     # --- the port of fees -------------------------------------------------------------------------------------------
 
+    def takes(self, _state: State) -> bool:
+        return True
+
     def payable(self, state: State, payer: bytes, fee: int) -> bool:
         balance = BALANCES.get(state, payer)
         return balance is not None and balance.value >= fee
@@ -171,10 +174,11 @@ def rules_1() -> Rules:
 def rules_2() -> Rules:
     """Version 2: other notes, other prices, and fees."""
     notes = Notes2()
-    governance = GovernanceModule(fees=True)
+    governance = GovernanceModule()
     identity = IdentityModule(organisations=governance)
     governance.accounts = identity
     devices = DevicesModule(identity)
+    governance.fees = notes
     ordered: tuple[Module, ...] = (
         governance,
         identity,

@@ -74,7 +74,7 @@ def test_another_program_is_found(stopped: tuple[Home, list[Block], bytes], monk
     """One that leaves out what a block holds."""
     home, blocks, _ = stopped
     execute = Ledger.finalize
-    monkeypatch.setattr(Ledger, "finalize", lambda self, h, t, b, _items, m: execute(self, h, t, b, (), m))
+    monkeypatch.setattr(Ledger, "finalize", lambda self, h, t, b, _items, *rest: execute(self, h, t, b, (), *rest))
     with pytest.raises(ReplayError) as error:
         run(home, blocks)
     assert error.value.code == "replay.diverged"

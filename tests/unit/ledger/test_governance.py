@@ -257,7 +257,7 @@ def test_a_prepared_node_migrates_at_the_height_without_any_content(town: Town) 
     assert [block.result.app_version for block in chain.blocks[-4:]] == [None, None, 2, None]
     assert chain.blocks[-1].result.content
     assert town.view.versions().app_version == chain.ledger.app_version == 2
-    modules = {"assets": 1, "devices": 1, "governance": 1, "identity": 1, "streams": 2}
+    modules = {"assets": 1, "devices": 1, "governance": 1, "identity": 1, "staking": 1, "streams": 2}
     assert dict(town.view.versions().modules) == modules
     assert town.view.upgrade() is None
     assert town.view.attributes(bytes(20)) == [("migrated", str(height))]

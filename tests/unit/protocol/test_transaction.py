@@ -21,7 +21,7 @@ from althing.protocol.genesis import app_state_of, genesis_hash, genesis_of_app_
 from althing.protocol.limits import BUNDLE_TXS_MAX, INT_MAX, TX_BYTES_MAX, TX_MESSAGES_MAX, TX_SIGNERS_MAX
 from althing.protocol.mapping import Field, Mapping, TimeField
 from althing.protocol.merkle import leaf_hash, root_of
-from althing.protocol.messages import assets, devices, governance, identity, proposals, streams
+from althing.protocol.messages import assets, devices, governance, identity, proposals, staking, streams
 from althing.protocol.receipt import Event, Receipt, receipts_root
 from althing.protocol.schema import Quantity, StreamSchema
 from althing.protocol.signatures import Suite, verify
@@ -43,6 +43,7 @@ SCHEMA = StreamSchema(
     Mapping((Field("/t", "t"), Field("/h", "rh", "%")), TimeField("/at", "YYYY-MM-DD HH:mm", 60)),
 )
 FOUNDER = governance.GenesisOrganisation("acme", True, 1, (KEY,), governance.Quota(1, 2))
+RULES = staking.StakingParameters(1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0)
 MESSAGES = [
     identity.CreateAccount(ADDRESS, identity.AccountKind.GATEWAY, "gw", (identity.Role.DEVICES,), 1, (KEY, BOB.public)),
     identity.RotateKeys(ADDRESS, (BOB.public,), 5, (bytes(8),), True, 1),
@@ -79,6 +80,14 @@ MESSAGES = [
     assets.FreezeBalance("coin", ADDRESS, False),
     assets.Lock("coin", ADDRESS, BOB.address, 5, (ADDRESS,), 1, 1_700_000_000, ""),
     assets.Settle(0, True),
+    governance.AdmitReader(governance.GenesisReader("auditor", KEY)),
+    governance.SetReader(HASH[:20], identity.AccountStatus.SUSPENDED),
+    staking.Join(HASH[:20], "dune", 1, (KEY,), 1),
+    staking.Bond(HASH[:20], HASH[:20], 1),
+    staking.Unbond(HASH[:20], 1, HASH[:20]),
+    staking.SetValidatorKey(HASH[:20], HASH),
+    staking.Unjail(HASH[:20]),
+    staking.SetStaking(HASH, RULES),
 ]
 NOTE = MESSAGES[3]
 
@@ -329,6 +338,9 @@ def test_receipts() -> None:
             Receipt.from_item([1, HASH, "", 5, [["a.b", [value]]]])
 
 
+PUBLIC = staking.PublicChain("thing", "", 0, 1, 1, RULES, (staking.GenesisAllocation("acme", 0, 1),))
+
+
 def founding(**changes: Any) -> governance.Genesis:
     genesis = governance.Genesis(
         1,
@@ -364,8 +376,18 @@ def test_every_field_is_in_the_genesis_hash() -> None:
         {"organisations": (replace(FOUNDER, governor=False),)},
         {"validators": (governance.GenesisValidator(HASH, 2, "acme"),)},
         {"nodes": (governance.GenesisNode("m", "acme", KEY),)},
+        {"version": 2, "kind": governance.PrivateChain(())},
+        {"version": 2, "kind": governance.PrivateChain((governance.GenesisReader("auditor", KEY),))},
+        {"version": 2, "kind": PUBLIC},
+        {"version": 2, "kind": replace(PUBLIC, evidence_age_s=2)},
     ]
-    assert len({genesis_hash(founding(**change)) for change in changes} | {genesis_hash(founding())}) == 10
+    assert len({genesis_hash(founding(**change)) for change in changes} | {genesis_hash(founding())}) == 14
+
+
+@pytest.mark.parametrize("changes", [{"version": 2}, {"kind": governance.PrivateChain(())}])
+def test_version_2_names_the_kind_and_version_1_does_not(changes: dict[str, Any]) -> None:
+    with pytest.raises(EncodingError, match=r"record\.field"):
+        founding(**changes).to_bytes()
 
 
 @pytest.mark.parametrize("data", [b"", b'"', b'""', b"{}", b'"zz"', b'"00"', b"'00'", b'"\xff"', b'"0"', b'"00 00"'])

@@ -11,11 +11,14 @@ from althing.protocol.messages.governance import (
     Genesis,
     GenesisNode,
     GenesisOrganisation,
+    GenesisReader,
     GenesisValidator,
     Parameters,
+    PrivateChain,
     Quota,
 )
 from althing.protocol.messages.identity import Key
+from althing.protocol.messages.staking import GenesisAllocation, PublicChain, StakingParameters
 from althing.protocol.signatures import PrivateKey, Suite
 
 Case = dict[str, Any]
@@ -44,6 +47,21 @@ def _genesis() -> Genesis:
     )
 
 
+def _public() -> Genesis:
+    rules = StakingParameters(1, 1000, 10, 21, 5, 604_800, 172_800, 50_000, 3600, 250_000, 2**30, 2**40)
+    founders = (GenesisAllocation("port", 10**12, 100_000), GenesisAllocation("customs", 0, 100_000))
+    kind = PublicChain("thing", "Thing", 6, 172_800, 2_880, rules, founders)
+    validators = tuple(replace(one, power=10_000) for one in _genesis().validators)
+    return replace(_genesis(), version=2, validators=validators, kind=kind)
+
+
+def _private() -> Genesis:
+    readers = (GenesisReader("auditor", _key(6)), GenesisReader("insurer", _key(7, Suite.ES256)))
+    founder, validator = _genesis().organisations[0], _genesis().validators[0]
+    kind = PrivateChain(readers)
+    return replace(_genesis(), version=2, organisations=(founder,), validators=(validator,), kind=kind)
+
+
 def _case(name: str, genesis: Genesis) -> Case:
     data = genesis.to_bytes()
     return {
@@ -62,6 +80,7 @@ def _case(name: str, genesis: Genesis) -> Case:
 def document() -> Case:
     genesis = _genesis()
     good: Any = decode(genesis.to_bytes())
+    public: Any = decode(_public().to_bytes())
 
     def changed(index: int, value: Item) -> str:
         return encode([*good[:index], value, *good[index + 1 :]]).hex()
@@ -70,6 +89,8 @@ def document() -> Case:
         _case("two founders, two validators", genesis),
         _case("the same with another salt", replace(genesis, salt=bytes(16))),
         _case("the same a second later", replace(genesis, time=genesis.time + 1)),
+        _case("a public chain", _public()),
+        _case("a private chain", _private()),
     ]
     for name, data, error in (
         ("version 2", changed(0, 2), "record.field"),
@@ -82,6 +103,10 @@ def document() -> Case:
         ("101 validators", changed(8, [[_key(3).public, 1, "port"]] * 101), "record.field"),
         ("no nodes", changed(9, []), "record.field"),
         ("a field more", encode([*good, None]).hex(), "record.form"),
+        ("version 1 with a kind", encode([1, *public[1:]]).hex(), "record.form"),
+        ("version 2 without a kind", encode([*public[:10], None]).hex(), "record.field"),
+        ("an unknown kind", encode([*public[:10], ["open", public[10][1]]]).hex(), "record.field"),
+        ("a kind with a field less", encode([*public[:10], ["public", public[10][1][:-1]]]).hex(), "record.form"),
         ("a lifetime of nine seconds", changed(6, [1, 1, 9, *good[6][3:]]), "record.field"),
     ):
         cases.append({"name": f"refused: {name}", "app_state": f'"{data}"', "error": error})

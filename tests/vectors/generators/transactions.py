@@ -23,8 +23,10 @@ from althing.protocol.messages.devices import BindGateway, DeviceState, Register
 from althing.protocol.messages.governance import (
     AdmitNode,
     AdmitOrganisation,
+    AdmitReader,
     ExpelOrganisation,
     GenesisOrganisation,
+    GenesisReader,
     Parameters,
     Quota,
     RotateValidator,
@@ -32,6 +34,7 @@ from althing.protocol.messages.governance import (
     SetNode,
     SetOrganisation,
     SetParameters,
+    SetReader,
     SetValidator,
     Upgrade,
     Validator,
@@ -47,6 +50,15 @@ from althing.protocol.messages.identity import (
     SetAttribute,
 )
 from althing.protocol.messages.proposals import Propose, Vote, Withdraw, proposal_content
+from althing.protocol.messages.staking import (
+    Bond,
+    Join,
+    SetStaking,
+    SetValidatorKey,
+    StakingParameters,
+    Unbond,
+    Unjail,
+)
 from althing.protocol.messages.streams import Anchor, AnchorEntry, DefineStream, HandOver, UpdateStream
 from althing.protocol.reading import Kind
 from althing.protocol.schema import Quantity, StreamSchema
@@ -100,6 +112,14 @@ MESSAGES: tuple[MessageBody, ...] = (
     FreezeBalance("coin", OTHER, True),
     Lock("coin", OTHER, ADDRESS, 500, tuple(sorted((ADDRESS, OTHER))), 2, 1_700_086_400, "on delivery"),
     Settle(0, False),
+    AdmitReader(GenesisReader("auditor", KEY)),
+    SetReader(OTHER, AccountStatus.CLOSED),
+    Join(ADDRESS, "dune", 1, (KEY,), 1_000_000),
+    Bond(OTHER, ADDRESS, 500),
+    Unbond(OTHER, 500, ADDRESS),
+    SetValidatorKey(OTHER, bytes(range(32))),
+    Unjail(OTHER),
+    SetStaking(bytes(32), StakingParameters(1, 1000, 10, 21, 5, 604_800, 172_800, 50_000, 3600, 250_000, 2**30, 2**40)),
 )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Annotated
 
 import typer
 
+from althing.cli.amounts import amount_of, parts, written
 from althing.cli.help import examples
 from althing.cli.options import (
     DEFAULT_HOME,
@@ -20,8 +20,6 @@ from althing.cli.options import (
     open_client,
 )
 from althing.cli.output import emit, table
-from althing.client import Client
-from althing.client.errors import ClientError
 from althing.protocol.address import format_address, parse_address
 from althing.protocol.messages.assets import (
     Burn,
@@ -34,11 +32,11 @@ from althing.protocol.messages.assets import (
     Transfer,
 )
 
-__all__ = ["app", "balance", "burn", "define", "freeze", "list_units", "lock", "mint", "settle", "transfer"]
+__all__ = ["app", "balance", "burn", "define", "freeze", "list_units", "lock", "mint", "settle", "show", "transfer"]
 
 app = typer.Typer(
     name="asset",
-    help="Units of account: define, mint, transfer, burn, freeze, lock, settle, balance, list.",
+    help="Units of account: define, mint, transfer, burn, freeze, lock, settle, balance, show, list.",
     no_args_is_help=True,
 )
 
@@ -48,24 +46,6 @@ Recipient = Annotated[str, typer.Argument(help="Address of who gets it, al1…")
 Memo = Annotated[str, typer.Option("--memo", help="What it is for; everybody can read it.")]
 
 _AL = "al1h4hleqnzdmlegavq75x3evhu3rfzmz97rlll8r"
-
-
-def _parts(text: str, decimals: int) -> int:
-    """The whole number of smallest parts, exactly."""
-    match = re.fullmatch(r"([0-9]{1,19})(?:\.([0-9]+))?", text)
-    if match is None or len(match[2] or "") > decimals:
-        raise ClientError("cli.amount", f"{text!r} is not an amount with at most {decimals} decimals")
-    scale: int = 10**decimals
-    return int(match[1]) * scale + int((match[2] or "").ljust(decimals, "0") or "0")
-
-
-def _written(amount: int, decimals: int) -> str:
-    whole, rest = divmod(amount, 10**decimals)
-    return f"{whole}.{rest:0{decimals}d}" if decimals else str(whole)
-
-
-def _amount(client: Client, symbol: str, text: str) -> int:
-    return _parts(text, client.unit(symbol).decimals)
 
 
 @app.command(
@@ -89,7 +69,7 @@ def define(
     signer = admin_signer(home, key)
     with open_client(home, node, signer=signer) as client:
         organisation = client.account(signer.address).organisation
-        limit = _parts(cap, decimals) if cap else None
+        limit = parts(cap, decimals) if cap else None
         done = client.send(DefineUnit(organisation, symbol, title, decimals, limit))
     emit({"unit": symbol, "height": done.height}, f"unit {symbol} since block {done.height}", as_json=as_json)
 
@@ -107,7 +87,7 @@ def mint(
 ) -> None:
     """Make an amount of a unit that the organisation issues."""
     with open_client(home, node, signer=admin_signer(home, key)) as client:
-        done = client.send(Mint(symbol, parse_address(recipient), _amount(client, symbol, amount)))
+        done = client.send(Mint(symbol, parse_address(recipient), amount_of(client, symbol, amount)))
     emit({"height": done.height}, f"minted in block {done.height}", as_json=as_json)
 
 
@@ -126,7 +106,7 @@ def transfer(
     """Give an amount to another account."""
     signer = admin_signer(home, key)
     with open_client(home, node, signer=signer) as client:
-        value = _amount(client, symbol, amount)
+        value = amount_of(client, symbol, amount)
         done = client.send(Transfer(symbol, signer.address, parse_address(recipient), value, memo))
     emit({"height": done.height}, f"transferred in block {done.height}", as_json=as_json)
 
@@ -144,7 +124,7 @@ def burn(
     """Destroy an amount of one's own."""
     signer = admin_signer(home, key)
     with open_client(home, node, signer=signer) as client:
-        done = client.send(Burn(symbol, signer.address, _amount(client, symbol, amount)))
+        done = client.send(Burn(symbol, signer.address, amount_of(client, symbol, amount)))
     emit({"height": done.height}, f"burned in block {done.height}", as_json=as_json)
 
 
@@ -192,7 +172,7 @@ def lock(
     arbiters = tuple(sorted({parse_address(one) for one in arbiter or ()}))
     timeout = int(time.time() + days * 86_400)
     with open_client(home, node, signer=signer) as client:
-        value = _amount(client, symbol, amount)
+        value = amount_of(client, symbol, amount)
         to, count = parse_address(recipient), needed if arbiters else 0
         done = client.send(Lock(symbol, signer.address, to, value, arbiters, count, timeout, memo))
     number = next(event.values[0] for event in done.receipt.events if event.name == "assets.locked")
@@ -226,8 +206,32 @@ def balance(
     """Show what an account has."""
     with open_client(home, node) as client:
         found = client.get(f"accounts/{format_address(parse_address(address))}/balances")["balances"]
-        rows = [{"unit": s, "amount": _written(int(v), client.unit(s).decimals)} for s, v in found.items()]
+        rows = [{"unit": s, "amount": written(int(v), client.unit(s).decimals)} for s, v in found.items()]
     emit(rows, table(("unit", "amount"), rows, empty="nothing"), as_json=as_json)
+
+
+@app.command("show", **examples("althing asset show coin", "althing asset show coin --json"))
+@guarded
+def show(symbol: Symbol, home: HomeOption = DEFAULT_HOME, node: NodeOption = "", as_json: JsonOption = False) -> None:
+    """Show a unit: who issues it, how much of it there is, its cap. Proved against the chain's validators."""
+    with open_client(home, node) as client:
+        found = client.unit(symbol)
+    document = {
+        "unit": found.symbol,
+        "title": found.title,
+        "issuer": format_address(found.issuer) if any(found.issuer) else None,
+        "decimals": found.decimals,
+        "supply": written(found.supply, found.decimals),
+        "cap": None if found.cap is None else written(found.cap, found.decimals),
+        "frozen": found.frozen,
+    }
+    shown = {
+        **document,
+        "issuer": document["issuer"] or "nobody: it is the chain's own",
+        "cap": document["cap"] or "none",
+        "frozen": "yes" if found.frozen else "no",
+    }
+    emit(document, "\n".join(f"{name:9} {value}" for name, value in shown.items()), as_json=as_json)
 
 
 @app.command("list", **examples("althing asset list", "althing asset list --json"))
@@ -236,5 +240,5 @@ def list_units(home: HomeOption = DEFAULT_HOME, node: NodeOption = "", as_json: 
     """List the units of account, at most a thousand."""
     with open_client(home, node) as client:
         found = client.get("units", limit=1000)["units"]
-    rows = [{**one, "supply": _written(int(one["supply"]), one["decimals"])} for one in found]
+    rows = [{**one, "supply": written(int(one["supply"]), one["decimals"])} for one in found]
     emit(found, table(("symbol", "title", "supply", "issuer"), rows, empty="there are no units"), as_json=as_json)

@@ -22,6 +22,7 @@ from althing.cli.options import (
     open_client,
 )
 from althing.cli.output import emit, table
+from althing.protocol.messages.staking import StakingParameters
 
 __all__ = ["app", "list_proposals", "propose", "show", "vote", "withdraw"]
 
@@ -49,7 +50,9 @@ def propose(
 ) -> None:
     """Propose decisions, which take effect together once enough governors agree. Proposing is agreeing."""
     with open_client(home, node, signer=admin_signer(home, key)) as client:
-        messages = read_decisions(decisions, client.parameters)
+        messages = read_decisions(
+            decisions, lambda kind: client.staking() if kind is StakingParameters else client.parameters()
+        )
         done = client.propose(title, messages, expires=int(time.time() + days * 86_400))
     number = next(e.values[0] for e in done.receipt.events if e.name == "governance.proposed")
     executed = any(e.name == "governance.executed" for e in done.receipt.events)

@@ -13,6 +13,15 @@ from typing import Annotated, Any
 import typer
 
 from althing.cli.demo.network import NetworkRun
+from althing.cli.founding import (
+    BondOption,
+    GasPriceOption,
+    KindOption,
+    ReaderOption,
+    SupplyOption,
+    UnitOption,
+    founding_of,
+)
 from althing.cli.help import examples
 from althing.cli.networktext import network_text
 from althing.cli.options import (
@@ -38,7 +47,14 @@ app = typer.Typer(name="network", help="Networks of several nodes: init, carry, 
 _REPORT_S = 5.0
 
 
-@app.command("init", **examples("althing network init --validators 4 --org acme,bolt,corp,dune -o net"))
+@app.command(
+    "init",
+    **examples(
+        "althing network init --validators 4 --org acme,bolt,corp,dune -o net",
+        "althing network init --kind public --validators 2 --org acme,bolt --unit thing --bond 1000 -o net",
+        "althing network init --kind private --validators 3 --org acme --reader auditor=auditor.json -o net",
+    ),
+)
 @guarded
 def init(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make; one home per node in it.")],
@@ -47,17 +63,30 @@ def init(
         str, typer.Option("--org", help="Organisations, comma-separated; nodes are dealt to them in turn.")
     ] = "acme,bolt,corp,dune",
     chain: Annotated[str, typer.Option("--chain", help="Chain id: a-z 0-9 -")] = "network",
+    kind: KindOption = "consortium",
+    reader: ReaderOption = None,
+    unit: UnitOption = "thing",
+    supply: SupplyOption = 1_000_000,
+    bond: BondOption = 1_000,
+    gas_price: GasPriceOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Found a chain of several organisations: genesis, keys and settings, one folder per node."""
     names = [name.strip() for name in org.split(",") if name.strip()]
-    network = found_network(output, chain_id=chain, organisations=names, validators=validators, time_s=int(time.time()))
+    network = found_network(
+        output,
+        chain_id=chain,
+        organisations=names,
+        validators=validators,
+        time_s=int(time.time()),
+        founding=founding_of(kind, reader, unit, supply, bond, gas_price),
+    )
     digest = genesis_hash(network.home(network.nodes[0]).genesis()).hex()
     nodes = [{"name": n.name, "organisation": n.organisation, "home": str(output / n.home)} for n in network.nodes]
-    lines = [f"chain {chain} founded in {output}: {len(nodes)} nodes of {len(names)} organisations"]
+    lines = [f"{kind} chain {chain} founded in {output}: {len(nodes)} nodes of {len(names)} organisations"]
     lines += [f"  {node['name']:20} {node['home']}" for node in nodes]
     lines += [f"genesis {digest}", f"next: althing network up {output}"]
-    emit({"chain_id": chain, "genesis_hash": digest, "nodes": nodes}, "\n".join(lines), as_json=as_json)
+    emit({"chain_id": chain, "kind": kind, "genesis_hash": digest, "nodes": nodes}, "\n".join(lines), as_json=as_json)
 
 
 @app.command(

@@ -13,6 +13,15 @@ from typing import Annotated
 import typer
 
 from althing.cli.connection import named_certificates
+from althing.cli.founding import (
+    BondOption,
+    GasPriceOption,
+    KindOption,
+    ReaderOption,
+    SupplyOption,
+    UnitOption,
+    founding_of,
+)
 from althing.cli.help import examples
 from althing.cli.options import (
     DEFAULT_HOME,
@@ -47,19 +56,32 @@ app = typer.Typer(
 )
 
 
-@app.command("init", **examples("althing node init --chain my-chain --org acme --home my-chain"))
+@app.command(
+    "init",
+    **examples(
+        "althing node init --chain my-chain --org acme --home my-chain",
+        "althing node init --kind private --org acme --reader auditor=auditor.json --home my-chain",
+    ),
+)
 @guarded
 def init(
     chain: Annotated[str, typer.Option("--chain", help="Chain id: a-z 0-9 -")] = "local",
     organisation: Annotated[str, typer.Option("--org", help="Name of the founding organisation.")] = "acme",
+    kind: KindOption = "consortium",
+    reader: ReaderOption = None,
+    unit: UnitOption = "thing",
+    supply: SupplyOption = 1_000_000,
+    bond: BondOption = 1_000,
+    gas_price: GasPriceOption = 1,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Found a chain of one organisation in a new home."""
-    made = create_home(home, chain_id=chain, organisation=organisation, time_s=int(time.time()))
+    founding = founding_of(kind, reader, unit, supply, bond, gas_price)
+    made = create_home(home, chain_id=chain, organisation=organisation, time_s=int(time.time()), founding=founding)
     digest = genesis_hash(made.genesis()).hex()
     emit(
-        {"home": str(home), "chain_id": chain, "genesis_hash": digest},
+        {"home": str(home), "chain_id": chain, "kind": kind, "genesis_hash": digest},
         f"chain {chain} founded in {home}\ngenesis {digest}\nnext: althing node start --home {home}",
         as_json=as_json,
     )

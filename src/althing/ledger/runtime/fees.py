@@ -1,4 +1,4 @@
-"""The port of whoever takes fees. Version 1 of the rules has no coin, so nobody stands behind it and a fee is refused."""
+"""The port of whoever takes fees. A chain without a unit to pay in takes none, and a fee is refused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ __all__ = ["Fees"]
 
 class Fees(Protocol):
     """Takes fees for executed transactions: wired in `assembly` by the module that keeps balances."""
+
+    def takes(self, state: State) -> bool:
+        """True when this chain has something to pay fees in; the same for all its life."""
+        ...
 
     def payable(self, state: State, payer: bytes, fee: int) -> bool:
         """True when `payer` can pay `fee` now."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from althing.ledger.runtime.context import Context
 from althing.protocol.messages.governance import Genesis
 
-__all__ = ["Handler", "Migration", "Module"]
+__all__ = ["Closing", "Handler", "Migration", "Module"]
 
 Handler = Callable[[Context, Any], None]
 Migration = Callable[[Context], None]
@@ -34,4 +34,12 @@ class Module(Protocol):
 
     def genesis(self, ctx: Context, genesis: Genesis) -> None:
         """Write the module's part of the first state."""
+        ...
+
+
+class Closing(Protocol):
+    """A module with work at the end of each block, whatever is in it."""
+
+    def close(self, ctx: Context, proposer: bytes) -> None:
+        """After the block's transactions; `proposer` is the engine's address of who made it, or empty."""
         ...

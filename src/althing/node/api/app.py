@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from althing.node.api.context import Api
 from althing.node.api.gate import Gate
 from althing.node.api.page import Page, static_directory
 from althing.node.api.problems import RESPONSES, Problem, install_problems
+from althing.node.api.readers import Readers
 from althing.node.api.routes import (
     accounts,
     assets,
@@ -29,6 +31,7 @@ from althing.node.api.routes import (
     proofs,
     readings,
     refusals,
+    staking,
     state,
     streams,
     transactions,
@@ -45,6 +48,7 @@ _RESOURCES: Final = (
     governance.router,
     network.router,
     assets.router,
+    staking.router,
     devices.router,
     streams.router,
     readings.router,
@@ -96,7 +100,15 @@ def guarded(app: FastAPI, api: Api, *, hosts: HostNames, token: str | None) -> A
     def observe(route: str, method: str, status: int, seconds: float) -> None:
         api.metrics.requests.labels(route, method if method in _METHODS else "other", str(status)).observe(seconds)
 
-    gate = Gate(app, hosts=hosts, token=token, open_page=True, observe=observe)
+    readers = Readers(api.node.ledger, time.time_ns)
+    gate = Gate(
+        app,
+        hosts=hosts,
+        token=token,
+        open_page=True,
+        observe=observe,
+        admits=readers.admits if readers.listed else None,
+    )
     if not api.config.cors_origins:
         return gate
     return CORSMiddleware(

@@ -22,6 +22,8 @@ from althing.service.hostnames import HostNames
 __all__ = ["Gate"]
 
 _OPEN_PATHS: Final = ("/healthz",)  # liveness probes carry no token and learn nothing
+# Who has no ticket yet needs to know of which chain; readiness and heights are no content.
+_STRANGERS_PATHS: Final = ("/v1/status", "/v1/trust", "/readyz")
 _SECURITY: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -35,13 +37,26 @@ Observe = Callable[[str, str, int, float], None]
 
 
 class Gate:
-    """ASGI middleware. `token` None asks for none."""
+    """ASGI middleware. `token` None asks for none.
 
-    def __init__(self, app: ASGIApp, *, hosts: HostNames, token: str | None, open_page: bool, observe: Observe) -> None:
+    `admits` judges reading tickets where the chain lists its readers: then one of them, or the token, is asked for.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: HostNames,
+        token: str | None,
+        open_page: bool,
+        observe: Observe,
+        admits: Callable[[str], bool] | None = None,
+    ) -> None:
         self._app = app
         self._hosts = hosts
         self._token = None if token is None else f"Bearer {token}".encode("ascii")
         self._open_page = open_page
+        self._admits = admits
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,11 +93,22 @@ class Gate:
                 "this node does not go by that name",
                 "use its address, or add the name to node.api.host_names in config.toml",
             )
-        if self._token is not None and self._guarded(scope["method"], scope["path"]):
+        if self._asked(scope["method"], scope["path"]):
             given = headers.get(b"authorization", b"")
             if _is_rpc(scope["method"], scope["path"]) and given.startswith(b"Basic "):
                 given = _bearer(given)
-            if not hmac.compare_digest(given, self._token):
+            right = self._token is not None and hmac.compare_digest(given, self._token)
+            if not right and self._admits is not None:
+                scheme, _, credential = given.decode("latin-1").partition(" ")
+                if not (scheme == "Bearer" and self._admits(credential)):
+                    return problem_response(
+                        401,
+                        "api.reader",
+                        "this is a private chain: who reads it shows a ticket",
+                        "althing reader ticket makes one; send Authorization: Bearer <ticket>",
+                        {"WWW-Authenticate": 'Bearer realm="althing"'},
+                    )
+            elif not right:
                 return problem_response(
                     401,
                     "api.token",
@@ -94,6 +120,12 @@ class Gate:
         if not length.isdigit() or len(length) > 12 or int(length) > BODY_BYTES_MAX:
             return problem_response(413, "api.too_large", _TOO_LARGE, _SEND_LESS)
         return None
+
+    def _asked(self, method: str, path: str) -> bool:
+        """Must this request show a token or a ticket?"""
+        if self._admits is not None:
+            return path not in _STRANGERS_PATHS and self._guarded(method, path)
+        return self._token is not None and self._guarded(method, path)
 
     def _guarded(self, method: str, path: str) -> bool:
         if path in _OPEN_PATHS:

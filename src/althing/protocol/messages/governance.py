@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Self
 
+from althing.protocol.codec import Item
+from althing.protocol.errors import EncodingError
 from althing.protocol.limits import ACCOUNT_KEYS_MAX, TX_BYTES_MAX
 from althing.protocol.messages.identity import KEY, STATUS, AccountStatus, Key
+from althing.protocol.messages.staking import PublicChain
 from althing.protocol.record import (
     ADDRESS,
     BOOL,
@@ -14,6 +17,7 @@ from althing.protocol.record import (
     HASH,
     NAME,
     UINT,
+    Form,
     Record,
     array,
     blob,
@@ -31,13 +35,17 @@ __all__ = [
     "VALIDATORS_MAX",
     "AdmitNode",
     "AdmitOrganisation",
+    "AdmitReader",
+    "ChainKind",
     "ExpelOrganisation",
     "Genesis",
     "GenesisNode",
     "GenesisOrganisation",
+    "GenesisReader",
     "GenesisValidator",
     "Organisation",
     "Parameters",
+    "PrivateChain",
     "Quota",
     "QuotaUse",
     "RotateValidator",
@@ -45,6 +53,7 @@ __all__ = [
     "SetNode",
     "SetOrganisation",
     "SetParameters",
+    "SetReader",
     "SetValidator",
     "Upgrade",
     "Validator",
@@ -52,6 +61,7 @@ __all__ = [
 
 ORGANISATIONS_MAX: Final = 1000
 VALIDATORS_MAX: Final = 100
+READERS_MAX: Final = 1000
 GAS_PRICE_MAX: Final = (
     2**31
 )  # with the least gas of any transaction the fee stays far below 63 bits: no price locks all out
@@ -151,10 +161,46 @@ class GenesisNode(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Genesis(Record):
-    """What a chain begins with. Its hash names the chain for ever (docs/spec/genesis.md)."""
+class GenesisReader(Record):
+    """Who may read a private chain from its beginning."""
 
-    version: int = of(integer(1, 1))
+    name: str = of(NAME)
+    key: Key = of(KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateChain(Record):
+    """A chain that one organisation writes and those listed read."""
+
+    readers: tuple[GenesisReader, ...] = of(array(record(GenesisReader), READERS_MAX))
+
+
+ChainKind = PublicChain | PrivateChain
+_KINDS: Final[dict[str, type[ChainKind]]] = {"public": PublicChain, "private": PrivateChain}
+
+
+def _pack_kind(kind: Any) -> Item:
+    for name, cls in _KINDS.items():
+        if type(kind) is cls:
+            return [name, kind.to_item()]
+    raise ValueError("not a kind of chain")
+
+
+def _unpack_kind(item: Item) -> ChainKind:
+    match item:
+        case [str() as name, list() as fields] if name in _KINDS:
+            return _KINDS[name].from_item(fields)
+    raise ValueError("not [kind, fields]")
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis(Record):
+    """What a chain begins with. Its hash names the chain for ever (docs/spec/genesis.md).
+
+    Version 1, of a consortium, ends with the nodes; version 2 names the kind of chain after them.
+    """
+
+    version: int = of(integer(1, 2))
     chain_id: str = of(CHAIN_ID)
     time: int = of(UINT)  # seconds
     initial_height: int = of(integer(1, 2**62))
@@ -164,6 +210,24 @@ class Genesis(Record):
     organisations: tuple[GenesisOrganisation, ...] = of(array(record(GenesisOrganisation), ORGANISATIONS_MAX, 1))
     validators: tuple[GenesisValidator, ...] = of(array(record(GenesisValidator), VALIDATORS_MAX, 1))
     nodes: tuple[GenesisNode, ...] = of(array(record(GenesisNode), ORGANISATIONS_MAX, 1))
+    kind: ChainKind | None = field(default=None, metadata={"form": optional(Form(_pack_kind, _unpack_kind))})
+
+    def to_item(self) -> Item:
+        item = Record.to_item(self)
+        assert isinstance(item, list)
+        if (self.version == 1) != (self.kind is None):
+            raise EncodingError("record.field", "Genesis.kind: version 2 names it, version 1 does not")
+        return item if self.version == 2 else item[:-1]
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        if type(item) is not list or len(item) != (11 if item[:1] == [2] else 10):
+            code = "record.field" if type(item) is list and item[:1] == [2] and len(item) == 10 else "record.form"
+            raise EncodingError(code, "Genesis is an array of 10; of version 2, of 11")
+        found = super(Genesis, cls).from_item(item if len(item) == 11 else [*item, None])
+        if (found.version == 1) != (found.kind is None):
+            raise EncodingError("record.field", "Genesis.kind: version 2 names it, version 1 does not")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +310,23 @@ class RotateValidator(Record):
     successor: bytes = of(blob(32, 32))
 
 
+@dataclass(frozen=True, slots=True)
+class AdmitReader(Record):
+    """Governors of a private chain list a reader: an account that signs in to read, and can send nothing."""
+
+    TYPE: ClassVar[str] = "governance.admit_reader"
+    reader: GenesisReader = of(record(GenesisReader))
+
+
+@dataclass(frozen=True, slots=True)
+class SetReader(Record):
+    """Governors suspend a reader, list it again, or strike it off (closed)."""
+
+    TYPE: ClassVar[str] = "governance.set_reader"
+    reader: bytes = of(ADDRESS)
+    status: AccountStatus = of(STATUS)
+
+
 MESSAGES: Final = (
     AdmitOrganisation,
     SetOrganisation,
@@ -256,5 +337,7 @@ MESSAGES: Final = (
     AdmitNode,
     SetNode,
     RotateValidator,
+    AdmitReader,
+    SetReader,
 )
 """All of them are decisions: governors sign them together, or vote on a proposal that lists them."""

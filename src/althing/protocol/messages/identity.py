@@ -51,6 +51,7 @@ class AccountKind(IntEnum):
     GATEWAY = 3
     NODE = 4
     DEVICE = 5
+    READER = 6
 
 
 class AccountStatus(IntEnum):
@@ -75,7 +76,7 @@ def _suite(value: object) -> Suite:
 SUITE: Final = Form(int, _suite)
 PUBLIC_KEY: Final = blob(32, 33)
 ROLE: Final = Form(int, lambda item: Role(integer(0, 1).unpack(item)))
-KIND: Final = Form(int, lambda item: AccountKind(integer(0, 5).unpack(item)))
+KIND: Final = Form(int, lambda item: AccountKind(integer(0, 6).unpack(item)))
 STATUS: Final = Form(int, lambda item: AccountStatus(integer(0, 2).unpack(item)))
 
 

@@ -1,7 +1,7 @@
 """Handlers of `assets`.
 
-Every amount is moved by `_give` and `_take` alone, and made or destroyed by `_mint` and `_burn` alone, so that the supply
-of a unit is always the sum of its balances and of what is locked.
+Every amount is moved by `_give` and `_take` alone, and made or destroyed where a unit's supply is written, so that the
+supply is always the sum of balances, of what is locked, of what other modules hold, and of fees that a block has taken.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from althing.ledger.modules.assets.state import (
     BALANCES,
     ESCROW_COUNT,
     ESCROWS,
+    FEES,
     UNITS,
     EscrowCount,
+    FeesTaken,
     own_balance,
     own_escrow,
 )
 from althing.ledger.runtime.context import Context
 from althing.ledger.runtime.errors import ModuleError
 from althing.ledger.runtime.module import Handler, Migration
+from althing.ledger.runtime.overlay import State
 from althing.protocol.address import format_address
 from althing.protocol.limits import INT_MAX
 from althing.protocol.messages.assets import (
@@ -45,6 +48,7 @@ from althing.protocol.messages.identity import Role
 __all__ = ["AssetsModule"]
 
 _NOTHING: Final = Balance(0, frozen=False)
+NOBODY: Final = bytes(20)  # issuer of a chain's own unit: no key gives this address
 
 
 class AssetsModule:
@@ -68,7 +72,64 @@ class AssetsModule:
         self.migrations: Mapping[int, Migration] = {}
 
     def genesis(self, ctx: Context, genesis: Genesis) -> None:
-        """A chain begins without units."""
+        """A chain begins without units, but for the one that `staking` founds on a public chain."""
+
+    # --- offered to other modules ---------------------------------------------------------------------------------
+
+    def found(self, ctx: Context, *, symbol: str, title: str, decimals: int, supply: int) -> None:
+        """At genesis: the unit that fees are paid in. Nobody issues it: there is never more, and nobody freezes it."""
+        unit = Unit(
+            version=1,
+            symbol=symbol,
+            title=title,
+            issuer=NOBODY,
+            decimals=decimals,
+            cap=supply,
+            supply=supply,
+            frozen=False,
+            defined_at=ctx.block.time_s,
+        )
+        ctx.put(UNITS, symbol.encode("ascii"), unit)
+        ctx.put(FEES, b"", FeesTaken(symbol, 0))
+        ctx.emit("assets.defined", unit.symbol, unit.issuer, unit.decimals, unit.cap)
+
+    def hold(self, ctx: Context, symbol: str, account: bytes, amount: int) -> None:
+        """Take an amount from an account, to be held by the module that asks."""
+        self._take(ctx, self._unit(ctx, symbol), account, amount)
+
+    def hand_out(self, ctx: Context, symbol: str, account: bytes, amount: int) -> None:
+        """Give an amount that was held to an account."""
+        self._give(ctx, self._unit(ctx, symbol), account, amount)
+
+    def destroy(self, ctx: Context, symbol: str, amount: int) -> None:
+        """Destroy an amount that was held."""
+        unit = self._unit(ctx, symbol)
+        ctx.put(UNITS, symbol.encode("ascii"), replace(unit, supply=unit.supply - amount))
+
+    def collect(self, ctx: Context) -> int:
+        """The fees that the block has taken, from now on held by the module that asks."""
+        taken = ctx.get(FEES, b"")
+        if taken is None or not taken.amount:
+            return 0
+        ctx.put(FEES, b"", replace(taken, amount=0))
+        return taken.amount
+
+    # --- the port of fees -----------------------------------------------------------------------------------------
+
+    def takes(self, state: State) -> bool:
+        return FEES.get(state, b"") is not None
+
+    def payable(self, state: State, payer: bytes, fee: int) -> bool:
+        taken = FEES.get(state, b"")
+        assert taken is not None, "fees are taken where there is a unit for them"
+        balance = BALANCES.get(state, own_balance(payer, taken.unit))
+        return balance is not None and balance.amount >= fee and not balance.frozen
+
+    def charge(self, ctx: Context, payer: bytes, fee: int) -> None:
+        taken = ctx.get(FEES, b"")
+        assert taken is not None, "fees are taken where there is a unit for them"
+        self._take(ctx, self._unit(ctx, taken.unit), payer, fee)
+        ctx.put(FEES, b"", replace(taken, amount=taken.amount + fee))
 
     # --- handlers -------------------------------------------------------------------------------------------------
 

@@ -7,9 +7,19 @@ from typing import Final
 
 from althing.ledger.runtime.overlay import Table
 from althing.protocol.messages.assets import Balance, Escrow, Unit
-from althing.protocol.record import UINT, Record, of
+from althing.protocol.record import NAME, UINT, Record, of
 
-__all__ = ["BALANCES", "ESCROWS", "ESCROW_COUNT", "UNITS", "EscrowCount", "own_balance", "own_escrow"]
+__all__ = [
+    "BALANCES",
+    "ESCROWS",
+    "ESCROW_COUNT",
+    "FEES",
+    "UNITS",
+    "EscrowCount",
+    "FeesTaken",
+    "own_balance",
+    "own_escrow",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +29,19 @@ class EscrowCount(Record):
     value: int = of(UINT)
 
 
+@dataclass(frozen=True, slots=True)
+class FeesTaken(Record):
+    """The unit that fees are paid in, and what this block has taken so far: nothing between blocks."""
+
+    unit: str = of(NAME)
+    amount: int = of(UINT)
+
+
 UNITS: Final = Table("assets/unit/", Unit)  # own key: symbol
 BALANCES: Final = Table("assets/balance/", Balance)  # own key: address, symbol
 ESCROWS: Final = Table("assets/escrow/", Escrow)  # own key: number, 8 bytes big-endian
 ESCROW_COUNT: Final = Table("assets/escrows", EscrowCount)
+FEES: Final = Table("assets/fees", FeesTaken)
 
 
 def own_balance(account: bytes, symbol: str) -> bytes:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from althing.ledger.modules.governance.needs import Accounts
+from althing.ledger.modules.governance.needs import Accounts, Bonds
 from althing.ledger.modules.governance.proposals import Proposals
 from althing.ledger.modules.governance.state import (
     BARRED,
     CHAIN,
+    KIND,
     NAMES,
     ORGANISATIONS,
     PARAMETERS,
@@ -18,11 +19,13 @@ from althing.ledger.modules.governance.state import (
     VERSIONS,
     Barred,
     Chain,
+    Kind,
     Owner,
 )
 from althing.ledger.modules.governance.validators import ValidatorGuard
 from althing.ledger.runtime.context import Context
 from althing.ledger.runtime.errors import ModuleError
+from althing.ledger.runtime.fees import Fees
 from althing.ledger.runtime.misconduct import Misconduct
 from althing.ledger.runtime.module import Handler, Migration
 from althing.ledger.runtime.overlay import State
@@ -32,22 +35,27 @@ from althing.protocol.messages.governance import (
     ORGANISATIONS_MAX,
     AdmitNode,
     AdmitOrganisation,
+    AdmitReader,
     ExpelOrganisation,
     Genesis,
     GenesisOrganisation,
+    GenesisReader,
     Organisation,
     Parameters,
+    PrivateChain,
     Quota,
     RotateValidator,
     ScheduleUpgrade,
     SetNode,
     SetOrganisation,
     SetParameters,
+    SetReader,
     SetValidator,
     Upgrade,
     Validator,
 )
 from althing.protocol.messages.identity import AccountKind, AccountStatus, Key
+from althing.protocol.messages.staking import PublicChain
 from althing.protocol.signatures import Suite
 
 __all__ = ["GovernanceModule"]
@@ -55,6 +63,9 @@ __all__ = ["GovernanceModule"]
 GOVERNORS: Final = bytes(20)  # owner of the addresses of organisations that did not sign their admission
 # A decision must remain possible: its transaction, signed by all it needs, and the bundle that carries it.
 DECISION: Final = Quota(bytes=16_384, gas=1_000_000)
+
+PRIVATE: Final = "private"
+PUBLIC: Final = "public"
 
 UPGRADE_NOTICE_BLOCKS: Final = 2  # validator updates and consensus parameters need two heights to take effect
 
@@ -65,10 +76,11 @@ class GovernanceModule:
     name: Final = "governance"
     version: Final = 1
 
-    def __init__(self, *, fees: bool = False) -> None:
-        self._fees = fees  # whether a fee can be charged
+    def __init__(self) -> None:
         self.accounts: Accounts  # wired by assembly: identity and governance need each other
-        decisions: Mapping[type, Handler] = {
+        self.fees: Fees | None = None  # as bonds, where the rules have them
+        self.bonds: Bonds | None = None
+        self._decisions: dict[type, Handler] = {
             AdmitOrganisation: self._admit,
             SetOrganisation: self._set_organisation,
             SetParameters: self._set_parameters,
@@ -78,16 +90,26 @@ class GovernanceModule:
             AdmitNode: self._admit_node,
             SetNode: self._set_node,
             RotateValidator: self._rotate_validator,
+            AdmitReader: self._admit_reader,
+            SetReader: self._set_reader,
         }
-        self._validators = ValidatorGuard(self._check_validator_key)
-        self._proposals = Proposals(decisions)
-        signed = {kind: self._signed(handler) for kind, handler in decisions.items()}
+        self._validators = ValidatorGuard(self._check_validator_key, self._convicted)
+        self._proposals = Proposals(self._decisions)
+        signed = {kind: self._signed(handler) for kind, handler in self._decisions.items()}
         self.handlers: Mapping[type, Handler] = {**signed, **self._proposals.handlers}
         self.migrations: Mapping[int, Migration] = {}
+
+    def decide_also(self, decisions: Mapping[type, Handler]) -> None:
+        """Messages of another module that governors decide on; wired by assembly."""
+        self._decisions.update(decisions)
+        self._proposals = Proposals(self._decisions)
+        signed = {kind: self._signed(handler) for kind, handler in decisions.items()}
+        self.handlers = {**self.handlers, **signed, **self._proposals.handlers}
 
     def genesis(self, ctx: Context, genesis: Genesis) -> None:
         ctx.put(CHAIN, b"", Chain(genesis.chain_id, ctx.block.genesis_hash, genesis.initial_height))
         ctx.put(PARAMETERS, b"", genesis.parameters)
+        self._found_kind(ctx, genesis)
         for founder in genesis.organisations:
             self._add(ctx, founder, founder.address)
         founders = []
@@ -111,8 +133,21 @@ class GovernanceModule:
                 threshold=1,
                 keys=(node.key,),
             )
-        self._check_fees(genesis.parameters)
+        if isinstance(genesis.kind, PrivateChain):
+            for reader in genesis.kind.readers:
+                self._list(ctx, reader, reader.key.address)
         self.require_operable(ctx)
+
+    def _found_kind(self, ctx: Context, genesis: Genesis) -> None:
+        match genesis.kind:
+            case PublicChain():
+                ctx.put(KIND, b"", Kind(PUBLIC))  # `staking` writes the rest, and the unit of fees
+                return
+            case PrivateChain():
+                ctx.put(KIND, b"", Kind(PRIVATE))
+                if len(genesis.organisations) != 1:
+                    raise ModuleError("governance.kind", "one organisation founds a private chain, and writes it")
+        self._check_fees(ctx, genesis.parameters)
 
     # --- offered to other modules and to admission ---------------------------------------------------------------
 
@@ -180,7 +215,59 @@ class GovernanceModule:
         if parameters.tx_bytes_max < DECISION.bytes:
             raise ModuleError("governance.parameters", f"a decision needs tx_bytes_max ≥ {DECISION.bytes}")
 
+    # --- offered to `staking` -------------------------------------------------------------------------------------
+
+    def register(self, ctx: Context, founder: GenesisOrganisation, sponsor: bytes) -> bytes:
+        """Make a member of an organisation that nobody needs to admit; its address."""
+        address = self.accounts.new_address(ctx, sponsor, founder.keys[0])
+        self._require_room(ctx)
+        self._add(ctx, founder, address)
+        return address
+
+    def resign(self, ctx: Context, organisation: bytes) -> None:
+        """End a membership, as expulsion does."""
+        self._proposals.drop_of(ctx, organisation)
+        ctx.delete(ORGANISATIONS, organisation)
+        self.require_operable(ctx)
+
+    def validators(self, ctx: Context) -> dict[bytes, Validator]:
+        """The set as the engine will have it two heights on, by public key."""
+        return self._validators.members(ctx)
+
+    def waiting(self, ctx: Context) -> frozenset[bytes]:
+        """Keys that evidence convicts and that stay validators until governors decide."""
+        return self._validators.deferred(ctx)
+
+    def unfit(self, ctx: Context, public: bytes) -> bool:
+        """True for a key that evidence convicts."""
+        return self._validators.barred(ctx, public)
+
+    def check_validator(self, ctx: Context, public: bytes) -> None:
+        """Refuse what cannot become a validator's key."""
+        self._check_validator_key(ctx, public)
+        self._validators.require_unconvicted(ctx, public)
+
+    def departures_left(self, ctx: Context) -> int:
+        """How many validators may leave now."""
+        return self._validators.departures_left(ctx)
+
+    def change_validators(self, ctx: Context, changes: Sequence[Validator]) -> None:
+        """Change several validators at once, without it being a decision of governors."""
+        self._validators.change(ctx, changes)
+
+    def replace_key(self, ctx: Context, public: bytes, successor: bytes) -> None:
+        """Put another key in the place of a validator's."""
+        self._validators.rotate(ctx, public, successor, decided=False)
+
     # --- handlers -------------------------------------------------------------------------------------------------
+
+    def _convicted(self, ctx: Context, organisation: bytes, public: bytes, height: int) -> None:
+        if self.bonds is not None:
+            self.bonds.convicted(ctx, organisation, public, height)
+
+    def _is(self, ctx: Context, kind: str) -> bool:
+        found = ctx.get(KIND, b"")
+        return found is not None and found.name == kind
 
     def _signed(self, decision: Handler) -> Handler:
         def decide(ctx: Context, message: object) -> None:
@@ -203,9 +290,13 @@ class GovernanceModule:
                 "auth.governors", f"{signing} governors signed, {needed} must", hint="collect more signatures"
             )
 
-    def _check_fees(self, parameters: Parameters) -> None:
-        if parameters.gas_price_min and not self._fees:
-            raise ModuleError("governance.fees", "these rules have nothing to pay fees in", hint="gas_price_min is 0")
+    def _check_fees(self, ctx: Context, parameters: Parameters) -> None:
+        if parameters.gas_price_min and (self.fees is None or not self.fees.takes(ctx.state)):
+            raise ModuleError("governance.fees", "this chain has nothing to pay fees in", hint="gas_price_min is 0")
+
+    def _require_room(self, ctx: Context) -> None:
+        if sum(1 for _ in ctx.scan(ORGANISATIONS)) >= ORGANISATIONS_MAX:
+            raise ModuleError("governance.organisations", f"there are at most {ORGANISATIONS_MAX} organisations")
 
     def _add(self, ctx: Context, founder: GenesisOrganisation, address: bytes) -> None:
         own = founder.name.encode("ascii")
@@ -226,8 +317,9 @@ class GovernanceModule:
         ctx.emit("governance.admitted", address, founder.name)
 
     def _admit(self, ctx: Context, message: AdmitOrganisation) -> None:
-        if sum(1 for _ in ctx.scan(ORGANISATIONS)) >= ORGANISATIONS_MAX:
-            raise ModuleError("governance.organisations", f"there are at most {ORGANISATIONS_MAX} organisations")
+        if self._is(ctx, PRIVATE):
+            raise ModuleError("governance.kind", "one organisation writes a private chain", hint="list a reader")
+        self._require_room(ctx)
         founder = message.organisation
         self._add(ctx, founder, self.accounts.new_address(ctx, GOVERNORS, founder.keys[0]))
         self.require_operable(ctx)
@@ -249,24 +341,32 @@ class GovernanceModule:
     def _set_parameters(self, ctx: Context, message: SetParameters) -> None:
         if sha256(self.parameters(ctx.state).to_bytes()) != message.replaces:
             raise ModuleError("governance.crossed", "the parameters have changed since", hint="read them again")
-        self._check_fees(message.parameters)
+        self._check_fees(ctx, message.parameters)
         ctx.put(PARAMETERS, b"", message.parameters)
         self.require_operable(ctx)
         ctx.emit("governance.parameters")
 
     def _set_validator(self, ctx: Context, message: SetValidator) -> None:
         wanted = message.validator
+        if self._is(ctx, PUBLIC) and (wanted.power or not self._validators.barred(ctx, wanted.public)):
+            raise ModuleError(
+                "governance.kind", "bonds decide on validators here", hint="governors remove those convicted"
+            )
         self._check_validator_key(ctx, wanted.public)
         if ctx.get(ORGANISATIONS, wanted.organisation) is None:
             raise ModuleError("governance.unknown", "the validator's organisation is not a member")
         self._validators.set(ctx, wanted)
 
     def _rotate_validator(self, ctx: Context, message: RotateValidator) -> None:
+        if self._is(ctx, PUBLIC):
+            raise ModuleError("governance.kind", "organisations name their validators' keys here")
         self._validators.rotate(ctx, message.public, message.successor)
 
     def _expel_organisation(self, ctx: Context, message: ExpelOrganisation) -> None:
         if ctx.get(ORGANISATIONS, message.organisation) is None:
             raise ModuleError("governance.unknown", "there is no such organisation")
+        if self.bonds is not None and self.bonds.bonded(ctx, message.organisation):
+            raise ModuleError("governance.bonded", "the organisation has a bond; it leaves by unbonding")
         self._validators.remove_of(ctx, message.organisation)
         self._proposals.drop_of(ctx, message.organisation)
         # Name and account stay taken: nobody can stand in its place, and its history stays readable.
@@ -294,8 +394,29 @@ class GovernanceModule:
                 ctx.delete(BARRED, message.node)
         else:
             ctx.put(BARRED, message.node, Barred(ctx.block.time_s))
-        self.accounts.set_node(ctx, message.node, message.status)
+        self.accounts.set_status(ctx, message.node, AccountKind.NODE, message.status)
         self.require_operable(ctx)
+
+    def _admit_reader(self, ctx: Context, message: AdmitReader) -> None:
+        if not self._is(ctx, PRIVATE):
+            raise ModuleError("governance.kind", "everybody reads this chain")
+        self._list(ctx, message.reader, self.accounts.new_address(ctx, GOVERNORS, message.reader.key))
+
+    def _list(self, ctx: Context, reader: GenesisReader, address: bytes) -> None:
+        writer = next(own for own, _ in ctx.scan(ORGANISATIONS))
+        self.accounts.create(
+            ctx,
+            address=address,
+            kind=AccountKind.READER,
+            organisation=writer,
+            name=reader.name,
+            roles=(),
+            threshold=1,
+            keys=(reader.key,),
+        )
+
+    def _set_reader(self, ctx: Context, message: SetReader) -> None:
+        self.accounts.set_status(ctx, message.reader, AccountKind.READER, message.status)
 
     def _schedule_upgrade(self, ctx: Context, message: ScheduleUpgrade) -> None:
         if message.upgrade is None:

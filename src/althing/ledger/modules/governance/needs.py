@@ -8,7 +8,7 @@ from althing.ledger.runtime.context import Context
 from althing.ledger.runtime.overlay import State
 from althing.protocol.messages.identity import Account, AccountKind, AccountStatus, Key, Role
 
-__all__ = ["Accounts"]
+__all__ = ["Accounts", "Bonds"]
 
 
 class Accounts(Protocol):
@@ -28,8 +28,8 @@ class Accounts(Protocol):
         """Refuse weak keys and two of one key id."""
         ...
 
-    def set_node(self, ctx: Context, address: bytes, status: AccountStatus) -> None:
-        """Set the status of an account of kind node."""
+    def set_status(self, ctx: Context, address: bytes, kind: AccountKind, status: AccountStatus) -> None:
+        """Set the status of an account of this kind: a node, a reader."""
         ...
 
     def create(
@@ -44,3 +44,15 @@ class Accounts(Protocol):
         threshold: int,
         keys: tuple[Key, ...],
     ) -> None: ...
+
+
+class Bonds(Protocol):
+    """What organisations have bonded (`staking`)."""
+
+    def bonded(self, ctx: Context, organisation: bytes) -> bool:
+        """True when it has a bond, or units that are not released yet."""
+        ...
+
+    def convicted(self, ctx: Context, organisation: bytes, public: bytes, height: int) -> None:
+        """Evidence convicts an organisation's key of something done at `height`."""
+        ...

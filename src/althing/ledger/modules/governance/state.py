@@ -32,6 +32,7 @@ __all__ = [
     "DEPARTED",
     "DEPARTURES",
     "DEPARTURES_MAX",
+    "KIND",
     "NAMES",
     "OFFENCES",
     "ORGANISATIONS",
@@ -49,6 +50,7 @@ __all__ = [
     "Departed",
     "Departure",
     "Departures",
+    "Kind",
     "Offence",
     "Owner",
     "Versions",
@@ -64,6 +66,13 @@ class Chain(Record):
     chain_id: str = of(CHAIN_ID)
     genesis_hash: bytes = of(HASH)
     initial_height: int = of(UINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Record):
+    """The kind of chain where it is not a consortium: `private` or `public`."""
+
+    name: str = of(NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +166,7 @@ class Conduct(Record):
 
 
 CHAIN: Final = Table("governance/chain", Chain)
+KIND: Final = Table("governance/kind", Kind)
 PARAMETERS: Final = Table("governance/parameters", Parameters)
 VERSIONS: Final = Table("governance/versions", Versions)
 UPGRADE: Final = Table("governance/upgrade", Upgrade)

@@ -41,10 +41,16 @@ _NOBODY: Final = Conduct(0, ())
 
 
 class ValidatorGuard:
-    """Judges and writes changes of validators. `check_key` refuses what is no good Ed25519 key."""
+    """Judges and writes changes of validators.
 
-    def __init__(self, check_key: Callable[[Context, bytes], None]) -> None:
+    `check_key` refuses what is no good Ed25519 key; `convicted` is told of organisation, key and height of an offence.
+    """
+
+    def __init__(
+        self, check_key: Callable[[Context, bytes], None], convicted: Callable[[Context, bytes, bytes, int], None]
+    ) -> None:
         self._check_key = check_key
+        self._convicted = convicted
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
@@ -67,7 +73,7 @@ class ValidatorGuard:
             self._require_some(members)
             self._leave(ctx, present, None)
         else:
-            self._require_unconvicted(ctx, wanted.public)
+            self.require_unconvicted(ctx, wanted.public)
             if present is None and len(members) >= VALIDATORS_MAX:
                 raise ModuleError("governance.validators", f"there are at most {VALIDATORS_MAX} validators")
             members[wanted.public] = wanted
@@ -77,8 +83,8 @@ class ValidatorGuard:
         ctx.emit("governance.validator", wanted.public, wanted.power)
         self._settle(ctx)
 
-    def rotate(self, ctx: Context, public: bytes, successor: bytes) -> None:
-        """Put a new key in the place of another."""
+    def rotate(self, ctx: Context, public: bytes, successor: bytes, *, decided: bool = True) -> None:
+        """Put a new key in the place of another; `decided` by governors, or else by who runs the validator."""
         present = ctx.get(VALIDATORS, public)
         if present is None:
             raise ModuleError("governance.validator", "there is no such validator")
@@ -86,12 +92,53 @@ class ValidatorGuard:
             raise ModuleError("governance.validator", "the new key is a validator's already")
         self._check_key(ctx, successor)
         for key in (public, successor):
-            self._require_unconvicted(ctx, key)
+            self.require_unconvicted(ctx, key)
         self._enter(ctx, replace(present, public=successor))
         self._leave(ctx, present, successor)
         ctx.emit("governance.validator", public, 0)
         ctx.emit("governance.validator", successor, present.power)
-        self._settle(ctx)
+        if decided:
+            self._settle(ctx)
+
+    def change(self, ctx: Context, changes: Sequence[Validator]) -> None:
+        """Add, change and remove (power 0) several validators by their bonds; judged by the set that results.
+
+        No decision of governors: what evidence may take is not counted anew.
+        """
+        before = dict(ctx.scan(VALIDATORS))
+        members = dict(before)
+        for wanted in changes:
+            if wanted.power:
+                self.require_unconvicted(ctx, wanted.public)
+                members[wanted.public] = wanted
+            elif members.pop(wanted.public, None) is None:
+                raise ModuleError("governance.validator", "there is no such validator to remove")
+        self._require_some(members)
+        if len(members) > VALIDATORS_MAX:
+            raise ModuleError("governance.validators", f"there are at most {VALIDATORS_MAX} validators")
+        for wanted in changes:
+            present = before.get(wanted.public)
+            if wanted.power and (present is None or wanted.power > present.power):
+                _require_share(members, wanted)
+        for wanted in changes:
+            if wanted.power:
+                self._enter(ctx, wanted)
+            else:
+                self._leave(ctx, before[wanted.public], None)
+            ctx.emit("governance.validator", wanted.public, wanted.power)
+
+    def members(self, ctx: Context) -> dict[bytes, Validator]:
+        """The set as the engine will have it two heights on, by public key."""
+        return dict(ctx.scan(VALIDATORS))
+
+    def deferred(self, ctx: Context) -> frozenset[bytes]:
+        """Convicted keys that stay validators until governors decide."""
+        return frozenset((ctx.get(CONDUCT, b"") or _NOBODY).deferred)
+
+    def departures_left(self, ctx: Context) -> int:
+        """How many keys may leave by decision now."""
+        kept = sum(not _forgotten(one, ctx) for one in self._left(ctx))
+        return max(0, DEPARTURES_MAX - kept)
 
     def remove_of(self, ctx: Context, organisation: bytes) -> None:
         """Remove all validators of an organisation that leaves."""
@@ -131,6 +178,7 @@ class ValidatorGuard:
         offence = Offence(public, organisation, found.kind, found.height, ctx.block.height)
         ctx.put(OFFENCES, found.address, offence)
         ctx.emit("governance.offence", public, organisation, found.kind, found.height)
+        self._convicted(ctx, organisation, public, found.height)
         if now is None:
             return  # it left before
         if now.public != public:
@@ -191,8 +239,12 @@ class ValidatorGuard:
 
     # --- the mirror -----------------------------------------------------------------------------------------------
 
-    def _require_unconvicted(self, ctx: Context, public: bytes) -> None:
-        if ctx.get(OFFENCES, validator_address(public)) is not None:
+    def barred(self, ctx: Context, public: bytes) -> bool:
+        """True for a key that evidence convicts."""
+        return ctx.get(OFFENCES, validator_address(public)) is not None
+
+    def require_unconvicted(self, ctx: Context, public: bytes) -> None:
+        if self.barred(ctx, public):
             raise ModuleError("governance.validator_barred", "evidence convicts this key", hint="make a new key")
 
     def _require_some(self, members: dict[bytes, Validator]) -> None:

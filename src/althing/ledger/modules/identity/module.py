@@ -100,11 +100,11 @@ class IdentityModule:
         ctx.put(ACCOUNTS, address, replace(account, status=status))
         ctx.emit("identity.status", address, int(status))
 
-    def set_node(self, ctx: Context, address: bytes, status: AccountStatus) -> None:
-        """Set the status of a node on behalf of `governance`."""
+    def set_status(self, ctx: Context, address: bytes, kind: AccountKind, status: AccountStatus) -> None:
+        """Set the status of a node or a reader on behalf of `governance`."""
         account = self._existing(ctx, address)
-        if account.kind != AccountKind.NODE:
-            raise ModuleError("identity.kind", "the account is not a node's")
+        if account.kind != kind:
+            raise ModuleError("identity.kind", f"the account is not a {kind.name.lower()}'s")
         if account.status == AccountStatus.CLOSED:
             raise ModuleError("identity.closed", "a closed account stays closed")
         self._write_status(ctx, address, account, status)
@@ -154,9 +154,9 @@ class IdentityModule:
 
     def _create(self, ctx: Context, message: CreateAccount) -> None:
         self.require(ctx, message.organisation, Role.ADMIN)
-        if message.kind in (AccountKind.ORGANISATION, AccountKind.DEVICE):
+        if message.kind in (AccountKind.ORGANISATION, AccountKind.DEVICE, AccountKind.READER):
             raise ModuleError(
-                "identity.kind", "organisations are admitted by governance, devices registered by devices"
+                "identity.kind", "governance admits organisations and lists readers; devices registers devices"
             )
         self.create(
             ctx,
@@ -218,8 +218,10 @@ class IdentityModule:
 
     def _set_status(self, ctx: Context, message: SetAccountStatus) -> None:
         account = self._existing(ctx, message.account)
-        if account.kind in (AccountKind.ORGANISATION, AccountKind.DEVICE):
-            raise ModuleError("identity.kind", "use governance for organisations and devices.set_state for devices")
+        if account.kind in (AccountKind.ORGANISATION, AccountKind.DEVICE, AccountKind.READER):
+            raise ModuleError(
+                "identity.kind", "use governance for organisations and readers, devices.set_state for devices"
+            )
         if account.status == AccountStatus.CLOSED:
             raise ModuleError("identity.closed", "a closed account stays closed")
         if message.status == AccountStatus.CLOSED:

@@ -1,0 +1,1 @@
+"""Bonds: who joins a public chain, who validates, what evidence costs, and where fees go."""
