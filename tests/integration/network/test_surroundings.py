@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from althing.consensus.cometbft.binary import find_binary
 from althing.testing.faults import wait_until
 from althing.testing.testnet import Testnet
 
@@ -131,7 +132,8 @@ def test_other_pythons_among_the_four(tmp_path, pythons):
     programs = [(sys.executable, "-m", "althing")]
     programs += [(str(_environment(path)), "-m", "althing") for version, path in pythons if version in ("3.12", "3.13")]
     assert len(programs) > 1, "there is no other Python that the product runs on"
-    with Testnet(tmp_path) as net:
+    # The engine is found beside the running interpreter, and theirs are others.
+    with Testnet(tmp_path, environment={"ALTHING_ENGINE": str(find_binary())}) as net:
         for number in range(4):
             net.launch(number, program=programs[number % len(programs)])
         for number in range(4):
