@@ -22,6 +22,7 @@ MACHINE_PATHS = re.compile(r"(?<![\w.~$})>-])/(?:wo" + r"rk|ro" + r"ot|ho" + r"m
 REGISTRIES = re.compile(
     r"registry\.npm" + r"js\.org|files\.python" + r"hosted\.org|pypi\.org/sim" + r"ple|registry\.yarn" + r"pkg\.com"
 )
+MERGES = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
 LEFTOVERS = re.compile(r"\b(?:X" + r"XX|FIX" + r"ME|T" + r"ODO)\b")
 
 
@@ -67,7 +68,9 @@ def test_files_are_seen() -> None:
     assert {"Makefile", "pyproject.toml"} <= {path.name for path in _files()}
 
 
-@pytest.mark.parametrize("pattern", [MACHINE_PATHS, REGISTRIES, LEFTOVERS], ids=["paths", "registries", "leftovers"])
+@pytest.mark.parametrize(
+    "pattern", [MACHINE_PATHS, REGISTRIES, LEFTOVERS, MERGES], ids=["paths", "registries", "leftovers", "merges"]
+)
 def test_nothing_names_a_machine_a_registry_or_unfinished_work(pattern: re.Pattern[str]) -> None:
     found = _lines_with(pattern)
     assert not found, "\n".join(found)
@@ -79,6 +82,7 @@ def test_patterns_find_what_they_should() -> None:
     assert MACHINE_PATHS.search("the batch/" + "root/path and https://example.org/" + "work/x") is None
     assert REGISTRIES.search("https://registry.npm" + "js.org/vite") is not None
     assert LEFTOVERS.search("# T" + "ODO: later") is not None
+    assert MERGES.search("<<<<" + "<<< HEAD") is not None
 
 
 def test_no_file_is_long() -> None:

@@ -95,6 +95,7 @@ class Anchoring:
         self._config = config or BatchConfig()
         self._clock = clock
         self._limits = (self._config.messages_max, self._config.bytes_max)
+        self._gas_price = 0  # what the chain asks for a unit of gas, once it has refused for it
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._draining = False
@@ -276,6 +277,8 @@ class Anchoring:
                         return None
                 elif result.code == "streams.anchor_number":
                     believe_head = True
+                elif result.code == "tx.fee" and await self._learned_price():
+                    continue
                 elif result.code not in ("", "tx.pending"):
                     self._raise_alarm(result.code, result.message)
             except LedgerError as error:
@@ -284,6 +287,13 @@ class Anchoring:
                 self._raise_alarm(error.code, error.message)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, self._config.retry_max_s)
+
+    async def _learned_price(self) -> bool:
+        """Whether the chain's price for gas is another than the one offered; from then on that is paid."""
+        before, self._gas_price = self._gas_price, await self._ledger.gas_price()
+        if self._gas_price != before:
+            _log.info("the chain asks for fees", gas_price=self._gas_price)
+        return self._gas_price != before
 
     async def _submit_once(self, frozen: FrozenBatch, built: BuiltBatch) -> tuple[Submission, FrozenBatch]:
         assert built.batch is not None
@@ -300,7 +310,7 @@ class Anchoring:
         anchor = Anchor(gateway, frozen.number, frozen.root, frozen.size, entries, locators)
         gas = _GAS_BASE + len(entries) * (_GAS_PER_ROW + 32 * _GAS_PER_BYTE)
         nonce = secrets.token_bytes(NONCE_BYTES)
-        transaction = Transaction((gateway,), gateway, gas, 0, frozen.expiry, nonce, (anchor,))
+        transaction = Transaction((gateway,), gateway, gas, gas * self._gas_price, frozen.expiry, nonce, (anchor,))
         data = await asyncio.to_thread(sign_transaction, transaction, [self._key], self._registry.genesis_hash)
         self.submissions_total += 1
         hit("anchor.submit")

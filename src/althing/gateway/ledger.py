@@ -147,6 +147,10 @@ class LedgerPort(Protocol):
         """The definition that the anchor of a message names, as the stream's log has it."""
         ...
 
+    async def gas_price(self) -> int:
+        """The least fee for a unit of gas, proved; 0 but on public chains."""
+        ...
+
     async def gateway_head(self, gateway: bytes, *, at_least: int = 0) -> GatewayHead: ...
 
     async def submit(self, transaction: bytes) -> Submission:

@@ -29,7 +29,7 @@ from althing.protocol.errors import AlthingError, ProtocolError
 from althing.protocol.limits import PROOF_BYTES_MAX
 from althing.protocol.merkle import leaf_hash, verify_inclusion
 from althing.protocol.messages.devices import Device
-from althing.protocol.messages.governance import Organisation
+from althing.protocol.messages.governance import Organisation, Parameters
 from althing.protocol.messages.identity import Account
 from althing.protocol.messages.streams import AnchorRow, GatewayHead, StreamDefinition, StreamHead
 from althing.protocol.timestamps import parse_time
@@ -150,6 +150,12 @@ class NodeLedger:
 
     async def anchored_under(self, path: str, sequence: int) -> StreamDefinition:
         return await self._nodes.ask(lambda node: _anchored_under(node, path, sequence))
+
+    async def gas_price(self) -> int:
+        _, (value,) = await self._nodes.ask(lambda node: _states(node, [b"governance/parameters"], 0))
+        if value is None:
+            raise LedgerError("ledger.invalid", "the chain has no parameters")
+        return Parameters.from_bytes(value).gas_price_min
 
     async def gateway_head(self, gateway: bytes, *, at_least: int = 0) -> GatewayHead:
         _, (value,) = await self._nodes.ask(lambda node: _states(node, [b"streams/gateway/" + gateway], at_least))

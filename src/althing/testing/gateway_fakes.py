@@ -104,6 +104,7 @@ class FakeLedger:
     time_s: int = 1_700_000_000
     lag_s: int = 0  # how far ledger time is behind the clock by which nodes admit
     away: bool = False  # every call fails
+    price: int = 0  # least fee for a unit of gas
     forget_answers: int = 0  # so many submissions are carried out, but their answer is lost
     submissions: int = 0
     known_devices: dict[str, DeviceView] = field(default_factory=dict)
@@ -230,6 +231,10 @@ class FakeLedger:
                 return row.definition
         raise LedgerError("ledger.unavailable", f"no message of {path} is anchored under sequence {sequence}")
 
+    async def gas_price(self) -> int:
+        self._reach()
+        return self.price
+
     async def gateway_head(self, gateway: bytes, *, at_least: int = 0) -> GatewayHead:
         self._reach()
         return self.head
@@ -286,6 +291,8 @@ class FakeLedger:
             return Submission(signed.id, "tx.expired", "the transaction has expired", None)
         if signed.transaction.expiry > self.time_s + 600:
             return Submission(signed.id, "tx.expiry", "the transaction lives too long", None)
+        if signed.transaction.fee < signed.transaction.gas_limit * self.price:
+            return Submission(signed.id, "tx.fee", "the fee is too small", None)
         (anchor,) = signed.transaction.messages
         assert isinstance(anchor, Anchor)
         code = self._anchor(anchor)

@@ -132,6 +132,19 @@ def test_a_batch_is_anchored_while_ledger_time_is_behind_the_clock(tmp_path: Pat
     asyncio.run(test())
 
 
+def test_a_gateway_pays_what_the_chain_asks_for_also_when_it_asks_for_more(tmp_path: Path) -> None:
+    async def test() -> None:
+        ledger = ledger_with("d/a")
+        async with running(tmp_path, ledger) as rig:
+            for price, submissions in ((3, 2), (3, 3), (5, 5), (0, 6)):
+                ledger.price = price
+                await rig.send("d", "a", b"x")
+                await rig.settled()
+                assert ledger.submissions == submissions
+
+    asyncio.run(test())
+
+
 def test_a_lost_answer_does_not_anchor_twice(tmp_path: Path) -> None:
     async def test() -> None:
         ledger = ledger_with("d/a")
