@@ -90,8 +90,7 @@ def linked_modules(go: str, folder: Path, environment: Mapping[str, str], packag
             if part == top:
                 break
     root = Path(_go(go, folder, environment, "env", "GOROOT").strip())
-    own = {name: root / name for name in ("LICENSE", "PATENTS") if (root / name).is_file()}
-    found[("std", _go(go, folder, environment, "env", "GOVERSION").strip())] = own
+    found[("std", _go(go, folder, environment, "env", "GOVERSION").strip())] = _files_of_go(root)
     return [Module(path, version, files) for (path, version), files in sorted(found.items())]
 
 
@@ -128,6 +127,14 @@ def stage(modules: Sequence[Module], folder: Path) -> None:
             }
         )
     (folder / "modules.json").write_text(json.dumps(listed, indent=1) + "\n")
+
+
+def _files_of_go(root: Path) -> dict[str, Path]:
+    """Go's own licence. The locked wheel leaves it out, and not the same text in what Go carries of the Go authors' modules."""
+    for place in (root, root / "src" / "cmd" / "vendor" / "golang.org" / "x" / "sys"):
+        if (place / "LICENSE").is_file():
+            return {name: place / name for name in ("LICENSE", "PATENTS") if (place / name).is_file()}
+    return {}
 
 
 def _flat(path: str) -> str:

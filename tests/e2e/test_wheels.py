@@ -121,6 +121,9 @@ def test_no_licence_is_missing(
             linked |= modules
         assert ("github.com/cometbft/cometbft", f"v{setup_engine.pinned_version()}") in linked
         assert linked - listed.keys() == set()
+        (own,) = (entry for (module, _), entry in listed.items() if module == "std")
+        text = next(wheel.read(inside[file]).decode() for file in own["files"] if file.endswith("/LICENSE"))
+        assert "The Go Authors" in text, "Go's own, whose library is in every program"
         for module in linked:
             found: set[str] = set()
             for file in listed[module]["files"]:
