@@ -48,7 +48,7 @@ from althing.protocol.messages.governance import Genesis
 from althing.protocol.signatures import PrivateKey
 from althing.protocol.trust import Trust, parse_trust
 from althing.service.faultpoints import arm_from_environment
-from althing.service.lifecycle import Lifecycle, stop_on_signals
+from althing.service.lifecycle import Lifecycle, start_unless_stopped, stop_on_signals
 from althing.service.listener import read_token, tls_context
 from althing.service.outgoing import client_tls
 
@@ -274,7 +274,9 @@ async def run_gateway(
         stop = asyncio.Event()
         stop_on_signals(stop)
     gateway = Gateway(home, config)
-    addresses = await gateway.start()
+    addresses = await start_unless_stopped(gateway.start(), stop)
+    if addresses is None:
+        return
     stopped = asyncio.create_task(stop.wait(), name="stop")
     failed = asyncio.create_task(gateway.failed(), name="failed")
     try:

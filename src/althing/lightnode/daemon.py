@@ -19,7 +19,7 @@ from althing.client.transport import Transport
 from althing.lightnode.api import build_app
 from althing.protocol.errors import AlthingError
 from althing.protocol.trust import Trust
-from althing.service.lifecycle import Lifecycle
+from althing.service.lifecycle import Lifecycle, start_unless_stopped
 from althing.service.listener import bind_first, require_safe
 from althing.service.webserver import WebServer
 
@@ -66,28 +66,35 @@ async def run_light_node(config: LightNodeConfig, *, ready: Callable[[str], None
     parts = Lifecycle(stop_timeout_s=10)
     light = make_light_client(config)
     try:
-        await parts.start("light client", light.start, light.aclose)
-        client: AsyncClient | None = None
-        if config.trust is not None and not config.rpc:
-            transport = Transport([config.node, *config.witnesses], token=config.token, verify=config.verify)
-            reader = LightReader(transport, config.trust, light)
-            client = AsyncClient(transport, config.trust, None, reader=reader)
-            await parts.start("client", None, client.aclose)
-        bound = bind_first(config.host, [config.port])
-        web = WebServer(
-            build_app(light, client),
-            bound,
-            tls=None,
-            connections_max=_CONNECTIONS_MAX,
-            idle_s=_IDLE_S,
-            graceful_s=_GRACEFUL_S,
-        )
-        await parts.start("web", web.start, web.stop)
-        host, port = bound.getsockname()[:2]
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        await _follow(light, config.follow_s, stop)
+        url = await start_unless_stopped(_start(config, light, parts), stop)
+        if url is not None:
+            ready(url)
+            await _follow(light, config.follow_s, stop)
     finally:
         await parts.stop()
+
+
+async def _start(config: LightNodeConfig, light: LightClient, parts: Lifecycle) -> str:
+    """The address that it listens on."""
+    await parts.start("light client", light.start, light.aclose)
+    client: AsyncClient | None = None
+    if config.trust is not None and not config.rpc:
+        transport = Transport([config.node, *config.witnesses], token=config.token, verify=config.verify)
+        reader = LightReader(transport, config.trust, light)
+        client = AsyncClient(transport, config.trust, None, reader=reader)
+        await parts.start("client", None, client.aclose)
+    bound = bind_first(config.host, [config.port])
+    web = WebServer(
+        build_app(light, client),
+        bound,
+        tls=None,
+        connections_max=_CONNECTIONS_MAX,
+        idle_s=_IDLE_S,
+        graceful_s=_GRACEFUL_S,
+    )
+    await parts.start("web", web.start, web.stop)
+    host, port = bound.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def _follow(light: LightClient, every_s: int, stop: asyncio.Event) -> None:

@@ -33,7 +33,7 @@ from althing.protocol.address import address_of_key, format_address
 from althing.protocol.errors import AlthingError
 from althing.service.faultpoints import arm_from_environment
 from althing.service.hostnames import HostNames
-from althing.service.lifecycle import Lifecycle, stop_on_signals
+from althing.service.lifecycle import Lifecycle, start_unless_stopped, stop_on_signals
 from althing.service.listener import bind_first, read_token, require_safe, tls_context
 from althing.service.webserver import WebServer
 
@@ -154,8 +154,12 @@ class NodeProcess:
         metrics = NodeMetrics()
         metrics.watch(node)
         await node.start()
-        indexer = await asyncio.to_thread(Indexer, self.home.path / "node" / "index", node.ledger, node.engine)
-        await life.start("index", None, _in_thread(indexer.close))
+        opening = asyncio.create_task(
+            asyncio.to_thread(Indexer, self.home.path / "node" / "index", node.ledger, node.engine), name="index-open"
+        )
+        # A thread is not cut off: what it opens is closed.
+        await life.start("index", lambda: asyncio.shield(opening), lambda: _close_index(opening))
+        indexer = opening.result()
         task = asyncio.create_task(_index(indexer), name="index")
         await life.start("indexing", None, lambda: _cancel(task))
         api = self.api = Api(node, config.api, indexer, metrics)
@@ -198,13 +202,17 @@ async def run_node(
     ready: Callable[[NodeProcess], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Run a node until SIGINT, SIGTERM or `stop`, or until its engine halts, which is raised after everything is stopped."""
+    """Run a node until SIGINT, SIGTERM or `stop`, or until its engine halts, which is raised after everything is stopped.
+
+    A node that still waits for its chain's first block, which others must make with it, is stopped like any other.
+    """
     arm_from_environment()
     if stop is None:
         stop = asyncio.Event()
         stop_on_signals(stop)
     process = NodeProcess(home, config)
-    await process.start()
+    if await start_unless_stopped(process.start(), stop) is None:
+        return
     stopped = asyncio.create_task(stop.wait(), name="stop")
     failed = asyncio.create_task(process.failed(), name="engine")
     try:
@@ -266,6 +274,10 @@ def _security(config: ApiConfig) -> tuple[Any, str | None]:
     token = None if config.token_file is None else read_token(config.token_file)
     require_safe(config.host, tls=tls is not None, authenticated=token is not None)
     return tls, token
+
+
+async def _close_index(opening: asyncio.Task[Indexer]) -> None:
+    await asyncio.to_thread((await opening).close)
 
 
 async def _stop_serving(api: Api, server: WebServer) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import structlog
 
-__all__ = ["Lifecycle", "stop_on_signals"]
+__all__ = ["Lifecycle", "start_unless_stopped", "stop_on_signals"]
 
 _log = structlog.get_logger("althing.service")
+
+T = TypeVar("T")
 
 
 class Lifecycle:
@@ -27,9 +30,13 @@ class Lifecycle:
         start: Callable[[], Awaitable[object]] | None,
         stop: Callable[[], Awaitable[object]],
     ) -> None:
-        """Start a part; from then on `stop` is owed."""
+        """Start a part; from then on `stop` is owed. So it is when the start is cut off: half of it may be there."""
         if start is not None:
-            await start()
+            try:
+                await start()
+            except asyncio.CancelledError:
+                self._parts.append((name, stop))
+                raise
         self._parts.append((name, stop))
         _log.debug("started", part=name)
 
@@ -46,6 +53,22 @@ class Lifecycle:
                 _log.error("part failed to stop", part=name, reason=repr(error), exc_info=error)
             else:
                 _log.debug("stopped", part=name)
+
+
+async def start_unless_stopped(start: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+    """What `start` returns; None when `stop` was set first.
+
+    `start` is then cancelled and awaited: it stops what it has begun before it lets the cancellation through.
+    """
+    starting = asyncio.create_task(start, name="start")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (starting, stopped):
+            task.cancel()
+        await asyncio.wait({starting, stopped})
+    return None if stop.is_set() and starting.cancelled() else starting.result()
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:

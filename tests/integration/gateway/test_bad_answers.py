@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,5 +159,41 @@ def test_a_listener_that_ends_ends_the_process(tmp_path: Path, name: str) -> Non
             with pytest.raises(TaskError, match=f"'{name}'"):
                 await process
             assert "gateway.failed" in started[0].reports.not_ready()
+
+    run(test())
+
+
+def test_a_gateway_that_waits_for_a_silent_node_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("althing.gateway.daemon._REGISTRY_WAIT_S", 3600.0)
+
+    async def test() -> None:
+        async with site(tmp_path) as here:
+            await here.gateway.stop()
+            here.gateway.paths.registry.unlink()
+            asked, stop = asyncio.Event(), asyncio.Event()
+
+            async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                asked.set()
+                await reader.read()
+                writer.close()
+
+            server = await asyncio.start_server(silent, "127.0.0.1", 0)
+            config = replace(here.gateway.config, nodes=(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",))
+            started: list[Gateway] = []
+            waits = run_gateway(here.home.path, config, on_ready=lambda gateway, _: started.append(gateway), stop=stop)
+            process = asyncio.create_task(waits)
+            await asked.wait()
+            assert not process.done()
+            stop.set()
+            await process
+            assert not started
+            server.close()
+
+            # Everything it held is free again.
+            here.gateway = Gateway(here.home.path, here.gateway.config)
+            here.addresses = await here.gateway.start()
+            assert (await here.post("legacy/senml", BODY)).status_code == 200
+            assert await here.gateway.drain(20)
+            await here.gateway.stop()
 
     run(test())
