@@ -266,7 +266,7 @@ class LedgerApplication:
     # --- snapshots ------------------------------------------------------------------------------------------------
 
     def list_snapshots(self) -> tuple[Snapshot, ...]:
-        return () if self.snapshots is None else self.snapshots.held
+        return () if self.snapshots is None else self.snapshots.offer()
 
     def offer_snapshot(self, request: OfferSnapshotRequest, /) -> OfferSnapshotResponse:
         return OfferSnapshotResponse(self._restoring.offer(request))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,13 +39,31 @@ _log = structlog.get_logger("althing.snapshots")
 
 _CONTENT: Final = "content"
 _MAKING: Final = ".making"
+# A joining node verifies headers before it asks for the first chunk, and CometBFT waits two minutes for each chunk.
+_IN_USE_S: Final = 300
+_IN_USE_MAX: Final = 2  # beyond those that are kept anyway: peers that ask for ever must not fill the disk
+
+
+@dataclass(slots=True)
+class _Use:
+    """When a snapshot was last wanted, in seconds of the store's clock."""
+
+    read: float = float("-inf")
+    offered: float = float("-inf")
+
+    @property
+    def last(self) -> float:
+        return max(self.read, self.offered)
 
 
 class SnapshotStore:
-    """Finished snapshots in a folder. One writer; reads from any thread."""
+    """Finished snapshots in a folder. One writer; reads from any thread. `clock` in seconds."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
+        self._clock = clock
+        self._lock = threading.Lock()  # of the two below
+        self._uses: dict[int, _Use] = {}
         self._held: tuple[Snapshot, ...] = ()
         if folder.is_dir():
             self._held = tuple(self._found())
@@ -67,17 +86,26 @@ class SnapshotStore:
         """The newest first."""
         return self._held
 
+    def offer(self) -> tuple[Snapshot, ...]:
+        """What is held, for a node that joins: the newest is the one that it will fetch."""
+        with self._lock:
+            for newest in self._held[:1]:
+                self._uses.setdefault(newest.height, _Use()).offered = self._clock()
+            return self._held
+
     def chunk(self, height: int, number: int, index: int) -> bytes:
         """A chunk as it is sent; empty when there is none."""
-        if number != FORMAT or all(snapshot.height != height for snapshot in self._held):
-            return b""
+        with self._lock:
+            if number != FORMAT or all(snapshot.height != height for snapshot in self._held):
+                return b""
+            self._uses.setdefault(height, _Use()).read = self._clock()
         try:
             return (self._folder / f"{height}-{FORMAT}" / str(index)).read_bytes()
         except OSError:
             return b""  # removed meanwhile, or never there
 
     def write(self, height: int, chunks: Iterable[bytes], *, keep: int) -> Snapshot:
-        """Make a snapshot from its uncompressed chunks, and remove all but the newest `keep`."""
+        """Make a snapshot from its uncompressed chunks, and remove all but the newest `keep` and those being fetched."""
         make_folders(self._folder)
         making = self._folder / f"{_MAKING}-{height}"
         shutil.rmtree(making, ignore_errors=True)
@@ -102,12 +130,24 @@ class SnapshotStore:
             shutil.rmtree(making, ignore_errors=True)
             raise
         snapshot = _described(height, content)
-        others = [known for known in self._held if known.height != height]
-        newest = sorted([snapshot, *others], key=lambda known: -known.height)
-        self._held = tuple(newest[:keep])
-        for old in newest[keep:]:
+        for old in self._replaced(snapshot, keep):
             shutil.rmtree(self._folder / f"{old.height}-{FORMAT}", ignore_errors=True)
         return snapshot
+
+    def _replaced(self, made: Snapshot, keep: int) -> list[Snapshot]:
+        """Hold a new snapshot; those that are held no more."""
+        with self._lock:
+            others = [known for known in self._held if known.height != made.height]
+            newest = sorted([made, *others], key=lambda known: -known.height)
+            since = self._clock() - _IN_USE_S
+            in_use = [(self._uses[old.height], old) for old in newest[keep:] if old.height in self._uses]
+            in_use = [(use, old) for use, old in in_use if use.last >= since]
+            # One that is being fetched goes before one that was only offered.
+            in_use.sort(key=lambda found: (found[0].read, found[0].offered), reverse=True)
+            held = {known.height for known in (*newest[:keep], *(old for _, old in in_use[:_IN_USE_MAX]))}
+            self._held = tuple(known for known in newest if known.height in held)
+            self._uses = {height: use for height, use in self._uses.items() if height in held}
+            return [known for known in newest if known.height not in held]
 
 
 class SnapshotMaker:

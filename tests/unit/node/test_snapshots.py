@@ -22,7 +22,7 @@ from althing.consensus.abci import (
     Snapshot,
 )
 from althing.ledger.app import Ledger
-from althing.ledger.snapshots.format import Content, pack
+from althing.ledger.snapshots.format import FORMAT, Content, pack
 from althing.ledger.state.backend import Batch
 from althing.node.application import LedgerApplication
 from althing.node.snapshots import SnapshotMaker, SnapshotStore
@@ -298,6 +298,69 @@ def test_the_newest_are_kept_and_what_is_torn_is_not_listed(tmp_path: Path) -> N
     with pytest.raises(StateError):
         reopened.write(14, failing(), keep=3)
     assert sorted(path.name for path in folder.iterdir()) == ["10-1", "6-1"]
+
+
+class _Time:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _made(store: SnapshotStore, *heights: int) -> None:
+    for height in heights:
+        store.write(height, [b"%d first" % height, b"%d second" % height], keep=2)
+
+
+def _heights(store: SnapshotStore) -> list[int]:
+    return [snapshot.height for snapshot in store.held]
+
+
+def test_a_snapshot_that_is_being_fetched_stays_until_nobody_fetches_it(tmp_path: Path) -> None:
+    folder, clock = tmp_path / "node", _Time()
+    store = SnapshotStore(folder, clock)
+    _made(store, 10, 20)
+    assert [snapshot.height for snapshot in store.offer()] == [20, 10]
+    _made(store, 30, 40)
+    assert _heights(store) == [40, 30, 20]  # the newest of those that were offered; 10 is gone
+    assert store.chunk(10, FORMAT, 0) == b""
+    # A slow joining node: for half an hour, a chunk every four minutes, while the chain makes snapshots.
+    for number in range(7):
+        assert store.chunk(20, FORMAT, number % 2) == pack(b"20 first" if number % 2 == 0 else b"20 second")
+        clock.now += 240
+        _made(store, 50 + 20 * number, 60 + 20 * number)
+        assert _heights(store) == [60 + 20 * number, 50 + 20 * number, 20]
+    clock.now += 61
+    _made(store, 200)
+    assert _heights(store) == [200, 180]
+    assert sorted(path.name for path in folder.iterdir()) == ["180-1", "200-1"]
+    assert store.chunk(20, FORMAT, 0) == b""
+
+
+def test_peers_that_ask_for_ever_hold_two_snapshots_at_most(tmp_path: Path) -> None:
+    folder, clock = tmp_path / "node", _Time()
+    store = SnapshotStore(folder, clock)
+    _made(store, 10, 20)
+    assert store.chunk(10, FORMAT, 0)
+    for height in range(30, 130, 10):
+        clock.now += 1
+        assert store.chunk(height - 10, FORMAT, 1)
+        assert store.offer()
+        _made(store, height)
+        assert _heights(store)[:2] == [height, height - 10]
+        assert len(_heights(store)) <= 4
+        assert sorted(int(path.name[:-2]) for path in folder.iterdir()) == sorted(_heights(store))
+    assert _heights(store) == [120, 110, 100, 90]  # read last
+
+    # What is fetched goes before what was offered only, also when that was later.
+    for height in (130, 140):
+        clock.now += 1
+        assert store.chunk(90, FORMAT, 0)
+        assert store.chunk(100, FORMAT, 0)
+        assert store.offer()
+        _made(store, height)
+    _made(store, 150)
+    assert _heights(store) == [150, 140, 100, 90]
 
 
 def test_stopping_gives_up_what_is_being_made(tmp_path: Path) -> None:
