@@ -40,6 +40,7 @@ _INT_MAX: Final = 2**63 - 1
 
 # Proof file → (chain id, genesis hash, stream path, sequence, batch root) that it proves, or AlthingError.
 ProofCheck = Callable[[bytes], tuple[str, bytes, str, int, bytes]]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
@@ -57,11 +58,14 @@ class Checked:
         return not self.findings
 
 
-def verify_export(folder: Path, *, check_proof: ProofCheck | None = None) -> Checked:
-    """Check an export; the first thing that does not hold ends the check and is the finding, `archive.export_differs`."""
+def verify_export(folder: Path, *, check_proof: ProofCheck | None = None, progress: Progress | None = None) -> Checked:
+    """Check an export; the first thing that does not hold ends the check and is the finding, `archive.export_differs`.
+
+    `progress` is told how many rows and proofs are done, of how many.
+    """
     result = Checked()
     try:
-        _check(folder, check_proof, result)
+        _check(folder, check_proof, result, progress)
     except ArchiveError as exc:
         result.findings.append(Finding(exc.code, exc.where, exc.message))
     except AlthingError as exc:
@@ -81,7 +85,7 @@ def verify_export(folder: Path, *, check_proof: ProofCheck | None = None) -> Che
     return result
 
 
-def _check(folder: Path, check_proof: ProofCheck | None, result: Checked) -> None:
+def _check(folder: Path, check_proof: ProofCheck | None, result: Checked, progress: Progress | None) -> None:
     manifest = _manifest(folder)
     # 1
     names = [_text(item["name"]) for item in manifest["files"]]
@@ -107,11 +111,14 @@ def _check(folder: Path, check_proof: ProofCheck | None, result: Checked) -> Non
     if len(batches) != len(manifest["batches"]):
         raise _differs("manifest.json", "a batch stands there twice")
     # 2, 3 and 4
+    total = _count(manifest["rows"]) + (len(proofs) if check_proof is not None else 0)
     expected = _expected(folder, request, schemas, batches, result)
     for at, (row, texts) in enumerate(zip_longest(_table(folder / table), expected)):
         if row != texts:
             raise _differs(f"{table} row {at + 1}", f"is {row}, the leaves give {texts}")
         result.rows += 1
+        if progress is not None:
+            progress(result.rows, total)
     if result.rows != manifest["rows"]:
         raise _differs("manifest.json", f"counts {manifest['rows']} rows, there are {result.rows}")
     # 5
@@ -120,6 +127,8 @@ def _check(folder: Path, check_proof: ProofCheck | None, result: Checked) -> Non
         if check_proof is not None and "proof" in batch:
             _prove(folder, request, root, batch, check_proof)
             result.proved += 1
+            if progress is not None:
+                progress(result.rows + result.proved, total)
 
 
 def _prove(folder: Path, request: ExportRequest, root: str, batch: dict[str, Any], check_proof: ProofCheck) -> None:

@@ -8,7 +8,7 @@ async with await AsyncClient.connect("http://127.0.0.1:8420", signer=load_signer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -319,10 +319,12 @@ class AsyncClient:
         limit: int = 1000,
         newest_first: bool = False,
         verify: bool = True,
+        progress: Callable[[int], None] | None = None,
     ) -> Readings:
         """Readings with start <= time < end, at most `limit`. `time` is device, arrival or block.
 
-        With `verify` every message they come from is proved and resolved again here; a difference is a lie.
+        `progress` is told how many are there, page by page. With `verify` every message they come from is proved and
+        resolved again here; a difference is a lie.
         """
         stream_path(stream)
         rows: list[Any] = []
@@ -341,6 +343,8 @@ class AsyncClient:
                 },
             )
             rows.extend(reading_of_json(item) for item in page["readings"])
+            if progress is not None:
+                progress(len(rows))
             cursor = page["next"]
             if cursor is None:
                 break

@@ -62,8 +62,11 @@ def refresh(folder: Path, name: str) -> None:
 
 
 def test_an_untouched_export_holds_and_its_batches_are_proved(exported: Path, chain: Chain) -> None:
-    result = verify_export(exported, check_proof=proof_of(chain))
+    told: list[tuple[int, int]] = []
+    result = verify_export(exported, check_proof=proof_of(chain), progress=lambda *done: told.append(done))
     assert result.findings == []
+    total = result.rows + result.proved
+    assert told == [(done, total) for done in range(1, total + 1)]
     assert (result.messages, result.batches, result.proved) == (8, 4, 4)
     with open(exported / "readings.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -129,9 +129,16 @@ def readings(
     """Print readings with their addresses; each message they come from is proved unless --no-verify."""
     stream_path(stream)
     with open_client(home, node) as client, working("reading and proving", as_json=as_json) as progress:
-        progress.add_task("", total=None)
+        task = progress.add_task("", total=limit)
         found = client.readings(
-            stream, time=time, start=start, end=end, limit=limit, newest_first=newest, verify=verify
+            stream,
+            time=time,
+            start=start,
+            end=end,
+            limit=limit,
+            newest_first=newest,
+            verify=verify,
+            progress=lambda done: progress.update(task, completed=done),
         )
     rows = [
         {
@@ -266,8 +273,10 @@ def verify_exported(
         return trusted.chain_id, trusted.genesis_hash, found.stream, found.sequence, found.row.batch_root
 
     with working("verifying", as_json=as_json) as progress:
-        progress.add_task("", total=None)
-        result = verify_export(folder, check_proof=check)
+        task = progress.add_task("", total=None)
+        result = verify_export(
+            folder, check_proof=check, progress=lambda done, total: progress.update(task, completed=done, total=total)
+        )
     findings = [{"code": f.code, "where": f.where, "message": f.message} for f in result.findings]
     document = {
         "ok": result.ok and result.proved == result.batches,
