@@ -89,6 +89,8 @@ def test_a_reading_from_the_device_to_a_stranger(site: tuple[Path, list[Child]],
     )
     assert code == 0, device
     stream = "pump-1/climate"
+    code, devices = althing("device", "list", home=home)
+    assert [one["streams"] for one in devices if one["name"] == "pump-1"] == [[stream, "pump-1/status"]]
 
     # The device signs what it measures; the gateway acknowledges once it is durable.
     genesis = place.genesis()

@@ -35,7 +35,7 @@ def test_lines_name_the_home_that_is_not_the_usual_one(tmp_path: Path) -> None:
     text = _welcome(tmp_path)
     assert f"proof get --home {tmp_path} --stream office-machine/temperature" in text
     assert f"--trust {tmp_path / 'trust.json'}" in text
-    assert f"device add my-device --home {tmp_path}" in text
+    assert f"device add greenhouse --home {tmp_path}" in text
     assert f"rm -r {tmp_path}" in text
 
 

@@ -164,6 +164,8 @@ export const en = {
   "chart.summary": "{count} readings as {points} points with their range",
   "chart.gaps": "{count} gaps, the longest {longest}",
   "chart.gap": "1 gap of {longest}",
+  "chart.gapsCoarse": "{count} gaps wide enough to see at this scale",
+  "chart.gapCoarse": "1 gap wide enough to see at this scale",
   "chart.point": "{value} at {time}",
   "chart.flagged": "{count} flagged",
   "chart.missing": "{count} without a value",

@@ -166,6 +166,8 @@ export const zhCN: Readonly<Record<TextKey, string>> = {
   "chart.summary": "{count} 条读数，合并为 {points} 个点及其范围",
   "chart.gaps": "{count} 处间断，最长 {longest}",
   "chart.gap": "1 处间断，长 {longest}",
+  "chart.gapsCoarse": "此比例下可见 {count} 处间断",
+  "chart.gapCoarse": "此比例下可见 1 处间断",
   "chart.point": "{time} 的值为 {value}",
   "chart.flagged": "{count} 条带标记",
   "chart.missing": "{count} 条无值",

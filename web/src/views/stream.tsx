@@ -260,6 +260,13 @@ function LastValue({ reading }: { reading: Reading | undefined }): JSX.Element {
   );
 }
 
+/** Of averaged points only the scale's own gaps are known: neither their number nor their length is a fact about the stream. */
+function gapText(data: ChartData): "chart.gap" | "chart.gaps" | "chart.gapCoarse" | "chart.gapsCoarse" {
+  const one = data.gaps.length === 1;
+  if (data.exact) return one ? "chart.gap" : "chart.gaps";
+  return one ? "chart.gapCoarse" : "chart.gapsCoarse";
+}
+
 function ChartNotes({ data }: { data: ChartData | undefined }): JSX.Element {
   const number = (value: number): string => count(value, language.value);
   if (!data) return <p class="chart-notes muted"> </p>;
@@ -274,7 +281,7 @@ function ChartNotes({ data }: { data: ChartData | undefined }): JSX.Element {
           : t("chart.summary", { count: number(data.readings), points: number(data.points.length) })}
       </span>
       {data.gaps.length > 0 && (
-        <span class="note-gap">{t(data.gaps.length === 1 ? "chart.gap" : "chart.gaps", { count: number(data.gaps.length), longest })}</span>
+        <span class="note-gap">{t(gapText(data), { count: number(data.gaps.length), longest })}</span>
       )}
       {missing > 0 && <span class="note-missing">{t("chart.missing", { count: number(missing) })}</span>}
       {flagged > 0 && <span class="note-flag">{t("chart.flagged", { count: number(flagged) })}</span>}

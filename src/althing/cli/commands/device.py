@@ -219,7 +219,12 @@ def list_devices(home: HomeOption = DEFAULT_HOME, node: NodeOption = "", as_json
     """List devices with their state and streams."""
     with open_client(home, node) as client:
         devices = _all(client, "devices", "devices")
-    rows = [{**device, "streams": ", ".join(device.get("streams", []))} for device in devices]
+        streams = _all(client, "streams", "streams")
+    written: dict[str, list[str]] = {}
+    for stream in streams:
+        written.setdefault(stream["device"], []).append(stream["stream"])
+    devices = [{**device, "streams": written.get(device["name"], [])} for device in devices]
+    rows = [{**device, "streams": ", ".join(device["streams"])} for device in devices]
     columns = ("name", "state", "gateway", "registered_at", "streams")
     emit(devices, table(columns, rows, empty="no devices yet: althing device add NAME --stream …"), as_json=as_json)
 

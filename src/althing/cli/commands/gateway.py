@@ -44,7 +44,7 @@ from althing.service.telemetry import configure_logs
 
 __all__ = ["app", "gateway_status", "init", "release", "repair", "start", "status", "token"]
 
-app = typer.Typer(name="gateway", help="Gateways: init, start, status, tokens.", no_args_is_help=True)
+app = typer.Typer(name="gateway", help="Gateways: init, start, status, token, repair, release.", no_args_is_help=True)
 
 
 @app.command("init", **examples("althing gateway init --name gateway-1"))

@@ -48,7 +48,7 @@ def welcome(
         "try next, in another terminal:",
         f"  {command} proof get{option} --stream {stream} --seq 0 -o p.cbor",
         f"  {command} proof verify p.cbor --trust {home / 'trust.json'}",
-        f"  {command} device add my-device{option} --stream climate=temperature:Cel",
+        f"  {command} device add greenhouse{option} --stream climate=temperature:Cel",
         "",
         f"the recordings take {_duration(seconds)}; after that the devices stay online",
         f"stop: Ctrl-C (a second run goes on).   reset: rm -r {home}",
@@ -110,7 +110,7 @@ def farewell(result: dict[str, Any]) -> list[str]:
     """This run's counts, and whether all of it holds."""
     lines = [
         f"{result['messages']} messages with {result['readings']} readings in {result['batches']} batches, "
-        f"{result['refused']} refused, height {result['height']}"
+        f"{result['refused']} of them refused, height {result['height']}"
     ]
     if result["verified"]:
         lines.append(f"all anchored; {result['proofs_checked']} sampled proofs verify. One: {result['proof_file']}")
