@@ -418,7 +418,7 @@ def _pop(value: Value, given: list[Value], meter: Meter) -> Value:
     raise missing(given[0])
 
 
-def _where(value: list[Value], item: Value, meter: Meter) -> int:
+def _where(value: Sequence[Value], item: Value, meter: Meter) -> int:
     for place, other in enumerate(value):
         meter.work(SLOT_BYTES)
         if equal(item, other, meter):
@@ -432,7 +432,7 @@ def _remove(value: list[Value], given: list[Value], meter: Meter) -> None:
 
 
 def _index(value: list[Value] | tuple[Value, ...], given: list[Value], meter: Meter) -> int:
-    return _where(list(value), given[0], meter) if type(value) is tuple else _where(value, given[0], meter)  # type: ignore[arg-type]
+    return _where(value, given[0], meter)
 
 
 def _count(value: Value, given: list[Value], meter: Meter) -> int:
